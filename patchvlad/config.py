@@ -1,0 +1,176 @@
+"""Presets and .ini files in the reference's format; the only module that knows them.
+
+    [feature_extract]  imageresizew, imageresizeh, cachebatchsize
+    [feature_match]    matcher (RANSAC | spatialApproximator), patchweights2use, n_values_all, pred_input_path
+    [global_params]    pooling, resumepath, num_pcs, num_clusters, patch_sizes, strides
+
+`resumepath` with `num_pcs` and ".pth.tar" behind it is the checkpoint, as in the reference; where no such file lies,
+its name stands for the known model. Our presets may say `model = NAME` instead.
+"""
+
+import configparser
+import importlib.resources
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import ConfigError
+
+PRESETS = ("lite", "performance", "speed", "storage", "netvlad_extract")
+MATCHER_NAMES = {"ransac": "ransac", "spatialapproximator": "rapid"}  # the reference's name in lower case -> ours
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a preset says, in plain types.
+
+    Attributes:
+        name: of the preset or file, for messages.
+        model: a known name, or the path of a checkpoint.
+        size: (height, width) that images are resized to; None keeps their own.
+        batch: images the network takes at a time.
+        pooling: `patchnetvlad`, `netvlad`, `max` or `avg`.
+        components: D; 0 means no whitening; None takes the model's.
+        clusters: K; None takes the model's.
+        patch_sizes, patch_strides, weights: in cells, and the weight of each patch size in the fused score.
+        matcher: `ransac` or `rapid`.
+        ks: where recall is counted; the largest is how many candidates there are.
+        candidates_file: .npy of candidates to re-rank instead of retrieving them.
+    """
+
+    name: str
+    model: str
+    size: tuple[int, int] | None
+    batch: int
+    pooling: str
+    components: int | None
+    clusters: int | None
+    patch_sizes: tuple[int, ...]
+    patch_strides: tuple[int, ...]
+    weights: tuple[float, ...]
+    matcher: str
+    ks: tuple[int, ...]
+    candidates_file: str | None
+
+
+def read_preset(name: str) -> Config:
+    """Reads a preset that comes with the package."""
+    if name not in PRESETS:
+        raise ConfigError(f"unknown preset {name!r}: choose from {', '.join(PRESETS)}")
+    text = importlib.resources.files("patchvlad").joinpath("presets", f"{name}.ini").read_text(encoding="utf-8")
+    return _parse(text, name, Path())
+
+
+def read_config(path: str | os.PathLike) -> Config:
+    """Reads an .ini file in the reference's format.
+
+    Raises:
+        ConfigError: the file is missing, or says something that cannot be; the message names section and key.
+    """
+    path = Path(path)
+    try:
+        return _parse(path.read_text(encoding="utf-8"), str(path), path.parent)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as a config ({error}); presets are {', '.join(PRESETS)}") from error
+
+
+def _parse(text: str, name: str, folder: Path) -> Config:
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(text)
+    except configparser.Error as error:
+        raise ConfigError(f"{name} is no .ini file: {str(error).splitlines()[0]}") from error
+    for section in ("feature_extract", "global_params"):
+        if section not in parser:
+            raise ConfigError(f"{name} has no section [{section}]: see the presets for the format")
+    values = _Values(parser, name)
+    width, height = (
+        values.whole("feature_extract", "imageresizew", 640),
+        values.whole("feature_extract", "imageresizeh", 480),
+    )
+    if "feature_match" in parser:
+        matched = (
+            values.whole("feature_match", "imageresizew", width),
+            values.whole("feature_match", "imageresizeh", height),
+        )
+        if matched != (width, height):
+            raise ConfigError(
+                f"{name}: images are extracted at {width} x {height} but matched at {matched[0]} x {matched[1]}: "
+                "make imageresizew and imageresizeh equal in [feature_extract] and [feature_match]"
+            )
+    sizes = values.wholes("global_params", "patch_sizes", (5,))
+    strides = values.wholes("global_params", "strides", (1,) * len(sizes))
+    weights = values.numbers("feature_match", "patchweights2use", (1 / len(sizes),) * len(sizes))
+    if not len(sizes) == len(strides) == len(weights):
+        raise ConfigError(
+            f"{name}: {len(sizes)} patch_sizes, {len(strides)} strides and {len(weights)} patchweights2use: "
+            "give as many of each"
+        )
+    matcher = values.text("feature_match", "matcher", "RANSAC")
+    if matcher.lower() not in MATCHER_NAMES:
+        raise ConfigError(f"{name}: [feature_match] matcher = {matcher}: choose RANSAC or spatialApproximator")
+    candidates = values.text("feature_match", "pred_input_path", "None")
+    components = values.whole("global_params", "num_pcs", -1)
+    return Config(
+        name=name,
+        model=_model(values, components, folder),
+        size=(height, width) if height > 0 and width > 0 else None,
+        batch=max(values.whole("feature_extract", "cachebatchsize", 4), 1),
+        pooling=values.text("global_params", "pooling", "patchnetvlad").lower(),
+        components=components if components >= 0 else None,
+        clusters=values.whole("global_params", "num_clusters", 0) or None,
+        patch_sizes=sizes,
+        patch_strides=strides,
+        weights=weights,
+        matcher=MATCHER_NAMES[matcher.lower()],
+        ks=tuple(sorted(values.wholes("feature_match", "n_values_all", (1, 5, 10, 20, 50, 100)))),
+        candidates_file=None if candidates == "None" else candidates,
+    )
+
+
+def _model(values: "_Values", components: int, folder: Path) -> str:
+    """The checkpoint that a config names: a file if it lies where it says, else the known model of that file name."""
+    named = values.text("global_params", "model", "")
+    if named:
+        return named
+    prefix = values.text("global_params", "resumepath", "")
+    if not prefix:
+        raise ConfigError(f"{values.name}: [global_params] names no model: set resumepath (or model)")
+    file = f"{prefix}{components if components > 0 else ''}.pth.tar"
+    for place in (Path(file), folder / file):
+        if place.is_file():
+            return str(place)
+    family, _, number = Path(file).name.removesuffix(".pth.tar").partition("_WPCA")
+    return f"{family}-{number}" if family in ("mapillary", "pittsburgh") and number else file
+
+
+class _Values:
+    """Typed look-ups with errors that name file, section and key."""
+
+    def __init__(self, parser: configparser.ConfigParser, name: str) -> None:
+        self.parser = parser
+        self.name = name
+
+    def text(self, section: str, key: str, default: str) -> str:
+        return self.parser.get(section, key, fallback=default).strip()
+
+    def numbers(self, section: str, key: str, default: tuple[float, ...]) -> tuple[float, ...]:
+        return self._list(section, key, default, float, "numbers")
+
+    def wholes(self, section: str, key: str, default: tuple[int, ...]) -> tuple[int, ...]:
+        return self._list(section, key, default, int, "whole numbers")
+
+    def whole(self, section: str, key: str, default: int) -> int:
+        found = self.wholes(section, key, (default,))
+        if len(found) != 1:
+            raise ConfigError(f"{self.name}: [{section}] {key} must be one whole number, not {len(found)}")
+        return found[0]
+
+    def _list(self, section, key, default, kind, said):
+        written = self.text(section, key, "")
+        if not written:
+            return default
+        try:
+            return tuple(kind(part) for part in written.split(","))
+        except ValueError as error:
+            raise ConfigError(f"{self.name}: [{section}] {key} = {written}: {said}, separated by commas") from error

@@ -1,0 +1,1 @@
+"""Rankings to numbers and files others read: ground truth, metrics, exports, figures."""

@@ -1,0 +1,79 @@
+"""Pictures of results."""
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..atomic import replacing
+from ..model.network import resize
+from ..search.matching import Match
+
+COLOURS = (
+    "#1b9e77",
+    "#d95f02",
+    "#7570b3",
+    "#e7298a",
+    "#66a61e",
+    "#e6ab02",
+)  # ColorBrewer Dark2: told apart by most eyes
+
+
+def write_match_figure(
+    path: str | os.PathLike,
+    image0: np.ndarray,
+    image1: np.ndarray,
+    match: Match,
+    size: tuple[int, int],
+    captions: Sequence[str] = ("query", "database"),
+    title: str = "",
+    most_lines: int = 150,
+) -> None:
+    """Draws two photos side by side with a line for every matching patch, coloured by patch size.
+
+    Args:
+        path: .png, .pdf or whatever matplotlib writes.
+        image0, image1: (H, W, 3) uint8 RGB.
+        match: of the two, in pixels of `size`.
+        size: (height, width) that descriptors were made at.
+        captions: below the photos.
+        title: above them.
+        most_lines: a patch size shows at most so many, evenly chosen; the legend says of how many.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.collections import LineCollection
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    height, width = size
+    gap = width // 40
+    canvas = np.full((height, 2 * width + gap, 3), 255, dtype=np.uint8)
+    canvas[:, :width], canvas[:, width + gap :] = resize(image0, size), resize(image1, size)
+    figure = Figure(figsize=(12, 12 * height / canvas.shape[1] + 1.1), layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(canvas)
+    axes.set_axis_off()
+    handles = []
+    for colour, patch_size in zip(_cycle(len(match.scores)), match.scores, strict=True):
+        ends0 = match.points0[patch_size]
+        ends1 = match.points1[patch_size] + (width + gap, 0)
+        shown = np.unique(np.linspace(0, len(ends0) - 1, min(len(ends0), most_lines)).astype(int))
+        segments = np.stack([ends0, ends1], axis=1)[shown]
+        axes.add_collection(LineCollection(list(segments), colors=colour, linewidths=0.8, alpha=0.75))
+        axes.scatter(segments[..., 0].ravel(), segments[..., 1].ravel(), s=5, color=colour, linewidths=0)
+        some = "" if len(shown) == len(ends0) else f", {len(shown)} shown"
+        label = f"{patch_size} x {patch_size} cells: {len(ends0)} matches{some}, score {match.scores[patch_size]:.3f}"
+        handles.append(Line2D([], [], color=colour, label=label))
+    for caption, centre in zip(captions, (width / 2, width * 1.5 + gap), strict=True):
+        axes.text(centre, height * 1.02, caption, ha="center", va="top", fontsize=10)
+    axes.set_ylim(height * 1.08, 0)
+    if title:
+        axes.set_title(title, fontsize=12)
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), fontsize=8, frameon=False)
+    FigureCanvasAgg(figure)
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=120)
+
+
+def _cycle(count: int) -> list[str]:
+    return [COLOURS[i % len(COLOURS)] for i in range(count)]

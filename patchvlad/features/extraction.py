@@ -1,0 +1,157 @@
+"""The one loop from images to features: threads decode and resize ahead, the network describes, the store appends."""
+
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from ..errors import ConfigError, ImageError
+from ..model.checkpoints import fingerprint
+from ..model.network import PatchNetVLAD, resize, stack
+from .images import ImageList, read_image
+from .store import FeatureStore, Recipe, open_writer
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]  # (images done, images in all)
+
+
+def extract(
+    model: PatchNetVLAD,
+    images: ImageList,
+    folder: str | os.PathLike,
+    size: tuple[int, int] | None = (480, 640),
+    batch: int = 4,
+    workers: int = 2,
+    dtype: str = "float32",
+    overwrite: bool = False,
+    skip_unreadable: bool = False,
+    preset: str = "",
+    progress: Progress | None = None,
+) -> FeatureStore:
+    """Describes images into a feature store; goes on where an interrupted run stopped, and ends equal to a whole one.
+
+    Args:
+        model: from `load_model`, on the device to compute on.
+        images: which photos.
+        folder: where the store is, or will be.
+        size: (height, width) to resize to; None keeps the photos' own size, which then all must share.
+        batch: photos the network takes at a time.
+        workers: threads that decode and resize ahead of the network.
+        dtype: of the stored patch descriptors.
+        overwrite: start anew, whatever store the folder holds.
+        skip_unreadable: photos that cannot be read keep their row, with zeros, and are never retrieved.
+        preset: name kept in the store, for messages.
+        progress: called after each batch.
+
+    Raises:
+        ImageError: a photo is missing or unreadable (unless skipped); all rows before it are kept.
+        MismatchError: the folder holds features made by another model, size or preset, or of other photos.
+    """
+    if batch < 1 or workers < 1:
+        raise ConfigError(f"batch {batch} and workers {workers} must be at least 1")
+    missing = images.missing()
+    if missing and not skip_unreadable:
+        raise ImageError(
+            f"{len(missing)} of {len(images)} images are missing below {images.root}, the first is {missing[0]}: "
+            "check the root that the list is relative to"
+        )
+    if size is None:
+        size = _own_size(images)
+        reader: Callable[[int], np.ndarray] = lambda row: _read_exactly(images, row, size)  # noqa: E731
+    else:
+        reader = lambda row: resize(read_image(images.path(row)), size)  # noqa: E731
+    recipe = recipe_of(model, size)
+    with open_writer(folder, recipe, images.names, dtype, preset, overwrite) as writer:
+        done = writer.manifest.rows
+        if 0 < done < len(images):
+            log.info("%s: going on after %d of %d images", folder, done, len(images))
+        if progress:
+            progress(done, len(images))
+        for rows, arrays in _read_ahead(reader, range(done, len(images)), batch, workers, skip_unreadable):
+            unreadable = [row for row, array in zip(rows, arrays, strict=True) if array is None]
+            blank = np.zeros((*size, 3), dtype=np.uint8)
+            global_, patches = describe_batch(model, [blank if array is None else array for array in arrays])
+            for row in unreadable:
+                for values in (global_, *patches.values()):
+                    values[row - rows[0]] = 0
+            writer.append(global_, patches, unreadable)
+            if progress:
+                progress(rows[-1] + 1, len(images))
+    return FeatureStore(folder)
+
+
+def recipe_of(model: PatchNetVLAD, size: tuple[int, int]) -> Recipe:
+    """What identifies features that `model` makes of images of that (height, width)."""
+    with torch.inference_mode():
+        parameter = next(model.parameters())
+        blank = torch.zeros(1, 3, *size, device=parameter.device, dtype=parameter.dtype)
+        height, width = model.backbone(blank).shape[2:]
+    grids = {p: grid.patch_stride for p, grid in model.grids((height, width)).items()}
+    return Recipe(
+        fingerprint=fingerprint(model),
+        model=model.name,
+        size=(size[0], size[1]),
+        pooling=model.pooling,
+        grids=tuple(grids.items()),
+        map_size=(height, width),
+        stride=model.backbone.stride,
+        dim=model.dim,
+    )
+
+
+@torch.inference_mode()
+def describe_batch(model: PatchNetVLAD, arrays: list[np.ndarray]) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """N arrays (H, W, 3) uint8 of one size -> (N, D) and for each patch size (N, P, D), float32."""
+    parameter = next(model.parameters())
+    global_, patches = model(stack(arrays).to(parameter.device, parameter.dtype))
+    return global_.float().cpu().numpy(), {p: values.float().cpu().numpy() for p, values in patches.items()}
+
+
+def _read_ahead(
+    reader: Callable[[int], np.ndarray], rows: range, batch: int, workers: int, skip_unreadable: bool
+) -> Iterator[tuple[range, list[np.ndarray | None]]]:
+    """Yields batches in order while `workers` threads read at most two batches ahead."""
+
+    def read(row: int) -> np.ndarray | None:
+        try:
+            return reader(row)
+        except ImageError as error:
+            if not skip_unreadable:
+                raise
+            log.warning("skipped: %s", error)
+            return None
+
+    chunks = [rows[start : start + batch] for start in range(0, len(rows), batch)]
+    pending: deque[tuple[range, list[Future[np.ndarray | None]]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for chunk in chunks:
+                pending.append((chunk, [pool.submit(read, row) for row in chunk]))
+                if len(pending) > 2:
+                    first, futures = pending.popleft()
+                    yield first, [future.result() for future in futures]
+            while pending:
+                first, futures = pending.popleft()
+                yield first, [future.result() for future in futures]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _own_size(images: ImageList) -> tuple[int, int]:
+    return read_image(images.path(0)).shape[:2]
+
+
+def _read_exactly(images: ImageList, row: int, size: tuple[int, int]) -> np.ndarray:
+    array = read_image(images.path(row))
+    if array.shape[:2] != size:
+        height, width = array.shape[:2]
+        raise ImageError(
+            f"{images.path(row)} is {width} x {height} pixels, the first image {size[1]} x {size[0]}: "
+            "without resizing all must be equal; set imageresizew and imageresizeh in the config"
+        )
+    return array

@@ -1,0 +1,144 @@
+"""Photos: which there are (ImageList) and how one is read.
+
+An image is known by its path relative to the root, with forward slashes, everywhere.
+"""
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from natsort import natsorted
+from PIL import Image, ImageOps
+
+from ..errors import ImageError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp"})
+
+
+@dataclass(frozen=True)
+class ImageList:
+    """Images below one root; `names` are relative paths, in the order of their rows everywhere else."""
+
+    root: Path
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def path(self, row: int) -> Path:
+        return self.root / self.names[row]
+
+    @classmethod
+    def read(cls, source: str | os.PathLike, root: str | os.PathLike | None = None) -> "ImageList":
+        """Lists a folder (recursively, in natural order) or reads a list file with one path a line.
+
+        Args:
+            source: a folder of photos, or a text file.
+            root: what the paths in a list file are relative to; the file's own folder if not given.
+
+        Raises:
+            ImageError: there is no such source, it holds no image, or a line leads out of the root.
+        """
+        path = Path(source)
+        if path.is_dir():
+            if root is not None:
+                raise ImageError(f"{path} is a folder: a root goes with a list file only")
+            return cls(path, _names_below(path))
+        if not path.is_file():
+            raise ImageError(
+                f"{path} does not exist: give a folder of photos or a text file with one image path a line"
+            )
+        if path.suffix.lower() in SUFFIXES:
+            return cls(path.parent, (path.name,))
+        return cls._from_lines(path, Path(root) if root is not None else path.parent)
+
+    @classmethod
+    def _from_lines(cls, path: Path, root: Path) -> "ImageList":
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise ImageError(f"{path} is not a text file: give a folder of photos or one image path a line") from error
+        names = tuple(
+            _relative(line.strip(), root, path, number) for number, line in enumerate(lines, 1) if line.strip()
+        )
+        if not names:
+            raise ImageError(f"{path} lists no image: write one image path a line, relative to the root")
+        return cls(root, names)
+
+    @classmethod
+    def join(cls, lists: "Sequence[ImageList]") -> "ImageList":
+        """One list of all, relative to the folder that all lie below."""
+        if len(lists) == 1:
+            return lists[0]
+        paths = [images.path(row).absolute() for images in lists for row in range(len(images))]
+        root = Path(os.path.commonpath([path.parent for path in paths]))
+        return cls(root, tuple(path.relative_to(root).as_posix() for path in paths))
+
+    def missing(self) -> list[str]:
+        """Names of the images that are not there."""
+        return [name for name in self.names if not (self.root / name).is_file()]
+
+
+def _names_below(folder: Path) -> tuple[str, ...]:
+    found = []
+    for parent, _, files in os.walk(folder, followlinks=True):
+        below = Path(parent).relative_to(folder)
+        found += [
+            (below / file).as_posix()
+            for file in files
+            if os.path.splitext(file)[1].lower() in SUFFIXES and not file.startswith(".")
+        ]
+    if not found:
+        kinds = ", ".join(sorted(SUFFIXES))
+        raise ImageError(f"{folder} holds no image, also not in folders below it: patchvlad reads {kinds}")
+    return tuple(natsorted(found))
+
+
+def _relative(line: str, root: Path, file: Path, number: int) -> str:
+    path = Path(os.path.normpath(line))
+    if path.is_absolute():
+        absolute_root = Path(os.path.abspath(root))
+        if not path.is_relative_to(absolute_root):
+            raise ImageError(
+                f"{file}, line {number}: {line} lies outside the root {absolute_root}: "
+                "give the root that all images lie below with --root"
+            )
+        path = path.relative_to(absolute_root)
+    if path.parts[:1] == ("..",):
+        raise ImageError(f"{file}, line {number}: {line} leads out of the root {root}: give a root above all images")
+    return PurePosixPath(*path.parts).as_posix()
+
+
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """Reads a photo as (H, W, 3) uint8 RGB, turned upright as its EXIF orientation says.
+
+    Grey becomes three equal channels, 16-bit values keep their upper eight bits, transparency and all frames but the
+    first are dropped.
+
+    Raises:
+        ImageError: the file is missing, no image, cut short, or larger than Pillow's limit against decompression bombs.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as opened:
+                image = ImageOps.exif_transpose(opened)
+                if image.mode.startswith("I") or image.mode == "F":
+                    return np.repeat(_eight_bits(np.asarray(image))[..., None], 3, axis=2)
+                return np.asarray(image.convert("RGB"))
+    except FileNotFoundError as error:
+        raise ImageError(f"{path} does not exist") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path} is too large to be decoded safely ({error}): shrink it first") from error
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise ImageError(f"{path} cannot be read as an image ({error}): repair it or leave it out") from error
+
+
+def _eight_bits(values: np.ndarray) -> np.ndarray:
+    """(H, W) of 16-bit, 32-bit or floating grey -> uint8; values beyond 16 bits are clipped."""
+    if values.dtype.kind == "f" and values.size and values.max() <= 1:
+        values = values * 65535
+    return (np.clip(np.nan_to_num(values), 0, 65535).astype(np.uint32) >> 8).astype(np.uint8)

@@ -1,0 +1,321 @@
+"""FeatureStore: the descriptors of many images in one folder, written in order, resumable, read by memory map.
+
+    STORE/manifest.json   format, model fingerprint, image size, grids, dtype, and how many rows are complete
+    STORE/images.txt      names relative to the root, one a line: row i everywhere
+    STORE/global.npy      (B, D) float32
+    STORE/patches_<p>.npy (B, P, D), one file a patch size
+
+Rows are appended to the arrays and flushed to disk before the manifest counts them, and the manifest is replaced whole:
+whatever moment the writer dies in, a reader sees whole images only, and the next writer cuts off the rest and goes on.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+
+from ..atomic import write_text
+from ..errors import MismatchError, StoreError
+from ..model.network import Descriptors
+from ..model.vlad import PatchGrid
+
+FORMAT = 1
+MANIFEST, IMAGES = "manifest.json", "images.txt"
+DTYPES = ("float32", "float16")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that two stores must share for their descriptors to be comparable.
+
+    Attributes:
+        fingerprint: of the model's weights and architecture.
+        model: name of the model, for messages.
+        size: (height, width) in pixels that images were resized to.
+        pooling: of the model.
+        grids: (patch size, patch stride) in cells, one a patch size.
+        map_size: (height, width) of the feature map in cells.
+        stride: pixels a cell.
+        dim: D.
+    """
+
+    fingerprint: str
+    model: str
+    size: tuple[int, int]
+    pooling: str
+    grids: tuple[tuple[int, int], ...]
+    map_size: tuple[int, int]
+    stride: int
+    dim: int
+
+    def patch_grids(self) -> dict[int, PatchGrid]:
+        """The patch grid of each patch size."""
+        return {size: PatchGrid(*self.map_size, size, step, self.stride) for size, step in self.grids}
+
+    def differences(self, other: "Recipe") -> list[str]:
+        """What differs, in words; empty if the two belong together."""
+        said = {
+            "fingerprint": f"model {self.model} {self.fingerprint[:12]} against {other.model} {other.fingerprint[:12]}",
+            "size": "image size {} x {} against {} x {}".format(*self.size, *other.size),
+            "pooling": f"pooling {self.pooling} against {other.pooling}",
+            "grids": f"patch sizes and strides {self.grids} against {other.grids}",
+        }
+        return [text for name, text in said.items() if getattr(self, name) != getattr(other, name)]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What manifest.json holds."""
+
+    recipe: Recipe
+    images: int
+    images_sha256: str
+    rows: int = 0
+    dtype: str = "float32"
+    preset: str = ""
+    unreadable: tuple[int, ...] = ()
+    format: int = field(default=FORMAT)
+
+    def write(self, folder: Path) -> None:
+        write_text(folder / MANIFEST, json.dumps(asdict(self), indent=1))
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        path = folder / MANIFEST
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            if values["format"] != FORMAT:
+                raise StoreError(f"{path} has format {values['format']}, this patchvlad reads {FORMAT}: extract again")
+            recipe = values.pop("recipe")
+            for name in ("size", "map_size"):
+                recipe[name] = tuple(recipe[name])
+            recipe["grids"] = tuple(tuple(grid) for grid in recipe["grids"])
+            values["unreadable"] = tuple(values["unreadable"])
+            return cls(Recipe(**recipe), **values)
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"{folder} is no feature store (no {MANIFEST}): make one with 'patchvlad extract PHOTOS --out {folder}'"
+            ) from error
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise StoreError(f"{path} is damaged ({error!r}): delete the folder and extract again") from error
+
+
+class FeatureStore:
+    """A complete store, opened for reading. Rows are images, in the order of `names`."""
+
+    def __init__(self, folder: str | os.PathLike) -> None:
+        self.folder = Path(folder)
+        self.manifest = Manifest.read(self.folder)
+        if self.manifest.rows < self.manifest.images:
+            raise StoreError(
+                f"{self.folder} is incomplete ({self.manifest.rows} of {self.manifest.images} images): "
+                "run the same 'patchvlad extract' again, it goes on where it stopped"
+            )
+        if names_digest(self.names) != self.manifest.images_sha256:
+            raise StoreError(f"{self.folder / IMAGES} is damaged or was edited: extract again")
+
+    def __len__(self) -> int:
+        return self.manifest.images
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.manifest.recipe
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return read_names(self.folder)
+
+    @cached_property
+    def grids(self) -> dict[int, PatchGrid]:
+        return self.recipe.patch_grids()
+
+    @cached_property
+    def global_(self) -> np.ndarray:
+        """(B, D) float32, memory-mapped."""
+        return self._array("global.npy", (len(self), self.recipe.dim))
+
+    @cached_property
+    def patches(self) -> dict[int, np.ndarray]:
+        """For each patch size (B, P, D), memory-mapped."""
+        return {
+            size: self._array(f"patches_{size}.npy", (len(self), len(grid), self.recipe.dim))
+            for size, grid in self.grids.items()
+        }
+
+    def descriptors(self, row: int) -> Descriptors:
+        """The descriptors of one image, in float32."""
+        patches = {size: _tensor(array[row]) for size, array in self.patches.items()}
+        return Descriptors(_tensor(self.global_[row]), patches, self.grids)
+
+    def check_matches(self, other: "FeatureStore") -> None:
+        """Raises MismatchError unless both stores were made in the same way."""
+        differences = self.recipe.differences(other.recipe)
+        if differences:
+            raise MismatchError(
+                f"{self.folder} and {other.folder} do not belong together: {'; '.join(differences)}. "
+                "Extract both with the same model and preset"
+            )
+
+    def _array(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        path = self.folder / name
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise StoreError(f"{path} is missing or damaged ({error}): extract again") from error
+        if array.shape != shape:
+            raise StoreError(f"{path} has shape {array.shape} where the manifest says {shape}: extract again")
+        return array
+
+
+class StoreWriter:
+    """Appends rows to a store; use `open_writer`."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        shapes: dict[str, tuple[int, ...]] = {"global.npy": (manifest.recipe.dim,)}
+        for size, grid in manifest.recipe.patch_grids().items():
+            shapes[f"patches_{size}.npy"] = (len(grid), manifest.recipe.dim)
+        dtypes = {name: "float32" if name == "global.npy" else manifest.dtype for name in shapes}
+        self._files = {
+            name: _open_rows(folder / name, (manifest.images, *shape), np.dtype(dtypes[name]), manifest.rows)
+            for name, shape in shapes.items()
+        }
+        self._dtypes = dtypes
+
+    def append(self, global_: np.ndarray, patches: dict[int, np.ndarray], unreadable: Sequence[int] = ()) -> None:
+        """Appends N rows: (N, D), for each patch size (N, P, D); `unreadable` are rows of the store."""
+        arrays = {"global.npy": global_, **{f"patches_{size}.npy": array for size, array in patches.items()}}
+        for name, file in self._files.items():
+            file.write(np.ascontiguousarray(arrays[name], dtype=self._dtypes[name]).data)
+            file.flush()
+            os.fsync(file.fileno())
+        values = {
+            **self.manifest.__dict__,
+            "rows": self.manifest.rows + len(global_),
+            "unreadable": (*self.manifest.unreadable, *unreadable),
+        }
+        self.manifest = Manifest(**values)
+        self.manifest.write(self.folder)
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+
+
+@contextlib.contextmanager
+def open_writer(
+    folder: str | os.PathLike,
+    recipe: Recipe,
+    names: Sequence[str],
+    dtype: str = "float32",
+    preset: str = "",
+    overwrite: bool = False,
+) -> Iterator[StoreWriter]:
+    """Creates a store or goes on with an unfinished one; a complete one is opened with nothing left to append.
+
+    Raises:
+        MismatchError: the folder holds a store made in another way or of other images.
+        StoreError: another process is writing it, or the folder holds something else.
+    """
+    folder = Path(folder)
+    if dtype not in DTYPES:
+        raise StoreError(f"unknown store dtype {dtype!r}: choose from {', '.join(DTYPES)}")
+    if not is_store(folder) and _foreign(folder):
+        raise StoreError(f"{folder} exists and is no feature store: choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StoreError(
+            f"{folder} is being written by another process: wait for it or choose another folder"
+        ) from error
+    try:
+        manifest = Manifest(recipe, len(names), names_digest(names), dtype=dtype, preset=preset)
+        if is_store(folder) and not overwrite:
+            manifest = _same(folder, Manifest.read(folder), manifest)
+        else:
+            write_text(folder / IMAGES, "".join(f"{name}\n" for name in names))
+            manifest.write(folder)
+            for path in folder.glob("patches_*.npy"):
+                path.unlink()
+        writer = StoreWriter(folder, manifest)
+        try:
+            yield writer
+        finally:
+            writer.close()
+    finally:
+        lock.release()
+
+
+def _same(folder: Path, found: Manifest, wanted: Manifest) -> Manifest:
+    differences = found.recipe.differences(wanted.recipe)
+    if found.images_sha256 != wanted.images_sha256:
+        differences.append(f"{found.images} images against {wanted.images}, or other names")
+    if found.dtype != wanted.dtype:
+        differences.append(f"numbers kept as {found.dtype} against {wanted.dtype}")
+    if differences:
+        raise MismatchError(
+            f"{folder} holds features made in another way: {'; '.join(differences)}. "
+            "Choose another folder, or start this one anew with --overwrite"
+        )
+    return found
+
+
+def _foreign(folder: Path) -> bool:
+    """Whether a folder holds something that no writer, not even one that died at its first step, has left there."""
+    ours = {".lock", IMAGES, "images.partial.txt", "manifest.partial.json"}
+    return folder.exists() and (not folder.is_dir() or any(path.name not in ours for path in folder.iterdir()))
+
+
+def _open_rows(path: Path, shape: tuple[int, ...], dtype: np.dtype, rows: int):
+    """Opens an .npy file of that final shape for appending after its first `rows` rows."""
+    fresh = rows == 0 or not path.exists()
+    if fresh and rows:
+        raise StoreError(f"{path} is missing although {rows} rows were written: start anew with --overwrite")
+    file = open(path, "wb" if fresh else "r+b")
+    if fresh:
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_2_0(file, header)
+        return file
+    np.lib.format.read_magic(file)
+    np.lib.format.read_array_header_2_0(file)
+    end = file.tell() + rows * int(np.prod(shape[1:])) * dtype.itemsize
+    if os.path.getsize(path) < end:
+        file.close()
+        raise StoreError(f"{path} is shorter than its {rows} rows: start anew with --overwrite")
+    file.truncate(end)
+    file.seek(end)
+    return file
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    """A copy in float32: a memory map is read once, here."""
+    return torch.from_numpy(np.array(array, dtype=np.float32))
+
+
+def names_digest(names: Sequence[str]) -> str:
+    """Fingerprint of an image list."""
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+
+
+def read_names(folder: Path) -> tuple[str, ...]:
+    """Reads images.txt."""
+    try:
+        return tuple((folder / IMAGES).read_text(encoding="utf-8").splitlines())
+    except OSError as error:
+        raise StoreError(f"{folder / IMAGES} cannot be read ({error}): extract again") from error
+
+
+def is_store(path: str | os.PathLike) -> bool:
+    """Whether a path is a feature store, complete or not, rather than photos."""
+    return (Path(path) / MANIFEST).is_file()

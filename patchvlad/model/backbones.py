@@ -1,0 +1,154 @@
+"""Dense backbones: RGB photos (N, 3, H, W) in [0, 1] to feature maps (N, C, h, w).
+
+A backbone knows its own `dim` (C), `stride` (pixels a cell) and input normalisation; nobody else does.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import ModelError
+
+
+class Backbone(nn.Module):
+    """What the network asks of a backbone, besides mapping (N, 3, H, W) to (N, dim, h, w)."""
+
+    name: str
+    dim: int
+    stride: int
+
+
+class VGG16(Backbone):
+    """VGG16 up to conv5_3, without its last ReLU and pooling (Simonyan and Zisserman 2015; Hausler et al. 2021).
+
+    Layer numbers are torchvision's, so that `layers.<i>` takes the weights of `features.<i>`.
+    """
+
+    mean: Tensor
+    std: Tensor
+    name = "vgg16"
+    dim = 512
+    stride = 16
+    _plan = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512, "pool", 512, 512, 512)
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = 3
+        for step in self._plan:
+            if isinstance(step, str):
+                layers.append(nn.MaxPool2d(2))
+            else:
+                layers += [nn.Conv2d(channels, step, 3, padding=1), nn.ReLU(inplace=True)]
+                channels = step
+        self.layers = nn.Sequential(*layers[:-1])
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) RGB in [0, 1] -> (N, 512, H // 16, W // 16)."""
+        return self.layers((images - self.mean) / self.std)
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution padded as TensorFlow's SAME: the odd pixel goes to the bottom and the right."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C', ceil(H / stride), ceil(W / stride))."""
+        pads = []
+        for size, kernel, stride in zip(x.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True):
+            total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+            pads += [total // 2, total - total // 2]
+        if pads[0] == pads[1] and pads[2] == pads[3]:
+            return F.conv2d(x, self.weight, self.bias, self.stride, (pads[2], pads[0]), groups=self.groups)
+        return F.conv2d(F.pad(x, pads), self.weight, self.bias, self.stride, groups=self.groups)
+
+
+class InvertedResidual(nn.Module):
+    """Expansion, depthwise convolution, projection (Sandler et al. 2018), batch norms folded into the convolutions."""
+
+    def __init__(self, dim_in: int, dim_out: int, expansion: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        dim = dim_in * expansion
+        self.expand = nn.Conv2d(dim_in, dim, 1) if expansion > 1 else None
+        self.depthwise = SameConv2d(dim, dim, kernel, stride, groups=dim)
+        self.project = nn.Conv2d(dim, dim_out, 1)
+        self.residual = stride == 1 and dim_in == dim_out
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C', H / stride, W / stride)."""
+        y = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
+        y = self.project(F.relu6(self.depthwise(y), inplace=True))
+        return x + y if self.residual else y
+
+
+class EfficientNetLite0(Backbone):
+    """EfficientNet-Lite0 (Tan and Le 2019) up to a stride-16 expansion layer, before its activation.
+
+    The trunk ends in the 1 x 1 expansion of block `last`, whose output is the feature map. Batch norms (eps 1e-3) are
+    folded into the convolutions, which changes no number beyond rounding and nothing that fine-tuning with frozen
+    statistics could not do. Input is (RGB - 127) / 128 of 8-bit values, padding TensorFlow's SAME.
+    """
+
+    name = "efficientnet-lite0"
+    dim = 672
+    stride = 16
+    last = 11
+    # (blocks, expansion, kernel, stride of the first block, channels out)
+    _plan = ((1, 1, 3, 1, 16), (2, 6, 3, 2, 24), (2, 6, 5, 2, 40), (3, 6, 3, 2, 80), (3, 6, 5, 1, 112))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = SameConv2d(3, 32, 3, 2)
+        blocks = []
+        channels = 32
+        for count, expansion, kernel, stride, dim_out in self._plan:
+            for number in range(count):
+                blocks.append(InvertedResidual(channels, dim_out, expansion, kernel, stride if number == 0 else 1))
+                channels = dim_out
+        self.blocks = nn.ModuleList(blocks[: self.last])
+        self.expand = nn.Conv2d(channels, self.dim, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) RGB in [0, 1] -> (N, 672, ceil(H / 16), ceil(W / 16))."""
+        x = F.relu6(self.stem((images * 255 - 127) / 128), inplace=True)
+        for block in self.blocks:
+            x = block(x)
+        return self.expand(x)
+
+    @classmethod
+    def fold(cls, published: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Turns the published weights (`_blocks.<i>._expand_conv.weight`, `_bn0.*`, ...) into this module's own."""
+        state: dict[str, Tensor] = {}
+
+        def fold_into(ours: str, conv: str, norm: str) -> None:
+            scale = published[f"{norm}.weight"].double() / (published[f"{norm}.running_var"].double() + 1e-3).sqrt()
+            weight = published[f"{conv}.weight"].double() * scale.view(-1, 1, 1, 1)
+            bias = published[f"{norm}.bias"].double() - published[f"{norm}.running_mean"].double() * scale
+            state[f"{ours}.weight"], state[f"{ours}.bias"] = weight.float(), bias.float()
+
+        try:
+            fold_into("stem", "_conv_stem", "_bn0")
+            for i in range(cls.last):
+                if f"_blocks.{i}._expand_conv.weight" in published:
+                    fold_into(f"blocks.{i}.expand", f"_blocks.{i}._expand_conv", f"_blocks.{i}._bn0")
+                fold_into(f"blocks.{i}.depthwise", f"_blocks.{i}._depthwise_conv", f"_blocks.{i}._bn1")
+                fold_into(f"blocks.{i}.project", f"_blocks.{i}._project_conv", f"_blocks.{i}._bn2")
+            fold_into("expand", f"_blocks.{cls.last}._expand_conv", f"_blocks.{cls.last}._bn0")
+        except KeyError as error:
+            raise ModelError(
+                f"these are not EfficientNet-Lite0's published weights: {error.args[0]} is missing"
+            ) from error
+        return state
+
+
+BACKBONES: dict[str, Callable[[], Backbone]] = {VGG16.name: VGG16, EfficientNetLite0.name: EfficientNetLite0}
+
+
+def make_backbone(name: str) -> Backbone:
+    """Returns the backbone of that name without trained weights."""
+    if name not in BACKBONES:
+        raise ModelError(f"unknown backbone {name!r}: choose from {', '.join(BACKBONES)}")
+    return BACKBONES[name]()

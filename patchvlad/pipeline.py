@@ -1,0 +1,176 @@
+"""The steps that commands are made of: what a config says, done with models, stores and files."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .config import Config
+from .errors import ConfigError, GroundTruthError, MismatchError
+from .evaluate.exports import write_kapture_pairs, write_recalls
+from .evaluate.figures import write_match_figure
+from .evaluate.ground_truth import GroundTruth
+from .evaluate.metrics import Recall, recall
+from .features.images import ImageList, read_image
+from .features.store import FeatureStore
+from .model.checkpoints import load_model
+from .model.network import PatchNetVLAD
+from .search.matching import MATCHERS, Match
+from .search.reranking import rerank
+from .search.retrieval import Ranking, read_candidates, retrieve
+
+Bar = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]  # label -> progress(done, in all)
+
+
+@dataclass
+class Results:
+    """What matching found.
+
+    Attributes:
+        stages: rankings by the name of the stage that made them, in order: `NetVLAD`, `PatchNetVLAD`.
+        recalls: of the same stages; empty without a ground truth.
+        seconds: that each stage took.
+    """
+
+    truth: GroundTruth | None
+    stages: dict[str, Ranking] = field(default_factory=dict)
+    recalls: dict[str, Recall] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def ranking(self) -> Ranking:
+        """The last stage's."""
+        return list(self.stages.values())[-1]
+
+
+def load(settings: Config, device: str = "auto") -> PatchNetVLAD:
+    """Loads the model that a config names, checked against what else the config says."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device {device} cannot be used here ({reason}): try --device cpu") from error
+    return load_model(
+        settings.model,
+        pooling=settings.pooling,
+        patch_sizes=settings.patch_sizes,
+        patch_strides=settings.patch_strides,
+        clusters=settings.clusters,
+        components=settings.components,
+        device=device,
+    )
+
+
+def check_patches(settings: Config, store: FeatureStore) -> None:
+    """Raises MismatchError unless a store's patches are those that the config matches."""
+    found, wanted = dict(store.recipe.grids), dict(zip(settings.patch_sizes, settings.patch_strides, strict=True))
+    if found and found != wanted:
+        raise MismatchError(
+            f"{store.folder} was extracted by preset {store.manifest.preset or '?'} with patch sizes {tuple(found)} "
+            f"and strides {tuple(found.values())}, {settings.name} matches {tuple(wanted)}, {tuple(wanted.values())}: "
+            "give the preset or config that it was extracted with"
+        )
+
+
+def match_stores(
+    settings: Config,
+    queries: FeatureStore,
+    database: FeatureStore,
+    out: Path,
+    bar: Bar,
+    *,
+    truth_path: Path | None = None,
+    radius: float | None = None,
+    candidates: int | None = None,
+    depth: int | None = None,
+    groups: np.ndarray | None = None,
+) -> Results:
+    """Retrieves and re-ranks; writes rankings and recalls into the folder `out`.
+
+    Args:
+        settings: which matcher, weights and numbers of candidates.
+        queries, database: stores made with these settings.
+        out: folder for NetVLAD_predictions.txt, PatchNetVLAD_predictions.txt and recalls.txt.
+        bar: opens a progress bar.
+        truth_path, radius: ground truth, and metres that override its radius.
+        candidates: retrieved a query; None takes the settings' largest k.
+        depth: re-ranked of these; None for all, 0 for none.
+        groups: see `retrieve`.
+    """
+    for store in (queries, database):
+        check_patches(settings, store)
+    if truth_path is None and radius is not None:
+        raise GroundTruthError("a radius was given without a ground truth: add --ground-truth")
+    # The ground truth is read before the long part, so that its mistakes show at once.
+    truth = GroundTruth.read(truth_path, queries.names, database.names, radius) if truth_path else None
+    results = Results(truth)
+    started = time.perf_counter()
+    if settings.candidates_file:
+        retrieved = read_candidates(settings.candidates_file, queries, database)
+    else:
+        retrieved = retrieve(queries, database, candidates or max(settings.ks), groups)
+    results.stages["NetVLAD"] = retrieved
+    results.seconds["NetVLAD"] = time.perf_counter() - started
+    if queries.grids and depth != 0:
+        started = time.perf_counter()
+        with bar("re-rank") as progress:
+            matcher = MATCHERS[settings.matcher]
+            reranked = rerank(retrieved, queries, database, matcher, settings.weights, depth, progress)
+        results.stages["PatchNetVLAD"] = reranked
+        results.seconds["PatchNetVLAD"] = time.perf_counter() - started
+    for stage, ranking in results.stages.items():
+        write_kapture_pairs(out / f"{stage}_predictions.txt", ranking)
+    if truth is not None:
+        results.recalls = {stage: recall(ranking, truth, settings.ks) for stage, ranking in results.stages.items()}
+        write_recalls(out / "recalls.txt", results.recalls)
+    return results
+
+
+def compare(settings: Config, model: PatchNetVLAD, first: Path, second: Path, plot: Path | None = None) -> Match:
+    """Matches two photos; draws the match into `plot` if given."""
+    image0, image1 = read_image(first), read_image(second)
+    if model.pooling != "patchnetvlad":
+        raise ConfigError(f"{settings.name} makes no patches (pooling {model.pooling}): choose another preset")
+    if settings.size is None and image0.shape != image1.shape:
+        raise ConfigError(f"{first} and {second} differ in size and {settings.name} does not resize: set imageresizew")
+    size = settings.size or image0.shape[:2]
+    match = MATCHERS[settings.matcher](*model.describe([image0, image1], size))
+    if plot is not None:
+        title = f"score {match.weighted(settings.weights):.4f}"
+        write_match_figure(plot, image0, image1, match, size, (first.name, second.name), title)
+    return match
+
+
+def draw_best(
+    settings: Config,
+    ranking: Ranking,
+    stores: Mapping[str, FeatureStore],
+    photos: Mapping[str, ImageList],
+    folder: Path,
+    count: int,
+) -> list[Path]:
+    """Draws the best match of the first `count` queries; `stores` and `photos` have keys `queries` and `database`."""
+    drawn = []
+    for row in range(min(count, len(ranking.query_names))):
+        best = ranking.indices[row, 0]
+        if best < 0:
+            continue
+        match = MATCHERS[settings.matcher](stores["queries"].descriptors(row), stores["database"].descriptors(best))
+        query, found = ranking.query_names[row], ranking.database_names[best]
+        drawn.append(folder / f"{row:06d}_{Path(query).stem}.png")
+        write_match_figure(
+            drawn[-1],
+            read_image(photos["queries"].path(row)),
+            read_image(photos["database"].path(best)),
+            match,
+            stores["queries"].recipe.size,
+            (f"query {query}", f"best of {len(ranking.database_names)}: {found}"),
+            f"score {match.weighted(settings.weights):.4f}",
+        )
+    return drawn

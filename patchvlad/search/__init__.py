@@ -1,0 +1,1 @@
+"""Feature stores to rankings: candidates by global descriptor, matching, re-ranking."""

@@ -1,0 +1,74 @@
+"""Candidates reordered by geometric verification, scores fused over the patch sizes."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ..errors import ConfigError
+from ..features.store import FeatureStore
+from .matching import Matcher, match_ransac
+from .retrieval import Ranking
+
+
+def fuse(scores: np.ndarray, weights: Sequence[float]) -> np.ndarray:
+    """Fuses the scores of one query's candidates over patch sizes: weighted sum of z-scores.
+
+    Args:
+        scores: (k, S), higher is better.
+        weights: S weights. A patch size whose scores are all equal says nothing and contributes 0.
+
+    Returns:
+        (k,) float64.
+    """
+    if scores.shape[1] != len(weights):
+        raise ConfigError(f"{len(weights)} weights for {scores.shape[1]} patch sizes: give one weight a patch size")
+    if len(scores) == 0:
+        return np.zeros(0)
+    deviations = scores - scores.mean(axis=0)
+    spread = scores.std(axis=0)
+    constant = np.ptp(scores, axis=0) == 0
+    return np.where(constant, 0, deviations / np.where(constant, 1, spread)) @ np.asarray(weights, dtype=np.float64)
+
+
+def rerank(
+    candidates: Ranking,
+    queries: FeatureStore,
+    database: FeatureStore,
+    matcher: Matcher = match_ransac,
+    weights: Sequence[float] | None = None,
+    depth: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Ranking:
+    """Reorders every query's candidates by the fused score of their patches, stable where scores tie.
+
+    Args:
+        candidates: from `retrieve`.
+        queries, database: the stores that the candidates came from.
+        matcher: `match_ransac`, `match_rapid`, or any function of that form.
+        weights: one a patch size; None weighs all alike.
+        depth: how many candidates to re-rank; the rest keep their order behind them, with score -inf.
+        progress: called after each query with (queries done, queries in all).
+    """
+    queries.check_matches(database)
+    if candidates.query_names != queries.names or candidates.database_names != database.names:
+        raise ConfigError("these candidates are of other stores: retrieve them from the stores given")
+    if not queries.grids:
+        raise ConfigError(f"{queries.folder} holds global descriptors only: extract with patches to re-rank")
+    weights = weights if weights is not None else [1 / len(queries.grids)] * len(queries.grids)
+    if len(weights) != len(queries.grids):
+        sizes = tuple(queries.grids)
+        raise ConfigError(f"{len(weights)} weights for patch sizes {sizes}: give one weight a patch size")
+    indices = candidates.indices.copy()
+    scores = np.full(indices.shape, -np.inf, dtype=np.float32)
+    for row in range(len(indices)):
+        found = indices[row, :depth]
+        found = found[found >= 0]
+        query = queries.descriptors(row)
+        pairs = [list(matcher(query, database.descriptors(i)).scores.values()) for i in found]
+        fused = fuse(np.array(pairs, dtype=np.float64).reshape(len(found), len(weights)), weights)
+        order = np.argsort(-fused, kind="stable")
+        indices[row, : len(found)] = found[order]
+        scores[row, : len(found)] = fused[order]
+        if progress:
+            progress(row + 1, len(indices))
+    return Ranking(indices, scores, candidates.query_names, candidates.database_names)

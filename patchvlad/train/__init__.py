@@ -1,0 +1,1 @@
+"""Making models: centroids and whitening fitted to photos."""

@@ -1,0 +1,140 @@
+"""Fits centroids and whitening to a folder of photos: a place-recognition model without training.
+
+Centroids are k-means of sampled cell descriptors; the soft assignment is NetVLAD's (Arandjelovic et al. 2016): weights
+alpha c_k / |c_k| with alpha such that the best cluster outweighs the second best a hundredfold on average. Whitening is
+fitted to sampled patch descriptors, of which one photo has thousands, so that a few hundred photos suffice; it serves
+global descriptors as well.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import faiss
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..errors import ModelError
+from ..features.images import ImageList, read_image
+from ..model.backbones import Backbone
+from ..model.network import PatchNetVLAD, resize, stack
+from ..model.vlad import VLAD, PatchGrid, normalised_cells
+from ..model.whitening import Whitening, concatenate, fit_whitening
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int], None]  # (step, images done, images in all)
+
+
+def fit(
+    backbone: Backbone,
+    images: ImageList,
+    clusters: int = 16,
+    components: int = 512,
+    *,
+    size: tuple[int, int] = (480, 640),
+    patch_sizes: Sequence[int] = (2, 5, 8),
+    cluster_weight: str = "exact",
+    cells: int = 50_000,
+    samples: int = 10_000,
+    memory: int = 2 << 30,
+    most_images: int = 1000,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> PatchNetVLAD:
+    """Fits a model to photos.
+
+    Args:
+        backbone: with its weights.
+        images: photos of the kind of places to be recognised; never those that it will be tested on.
+        clusters, components: K and D; 0 components fits no whitening.
+        size: (height, width) to resize to.
+        patch_sizes: whose patch descriptors are sampled, in cells; also the model's own until told otherwise.
+        cluster_weight: how clusters with little mass in a window weigh, see `model.vlad.CLUSTER_WEIGHTS`.
+        cells: cell descriptors for k-means.
+        samples: patch descriptors for the whitening, as far as `memory` allows.
+        memory: bytes that the sampled patch descriptors may take.
+        most_images: of more photos than these, so many are drawn.
+        seed: of every draw; equal seeds give equal models.
+        progress: called after each photo of each of the two passes.
+
+    Raises:
+        ModelError: too few photos for that many clusters or components.
+    """
+    generator = np.random.default_rng(seed)
+    rows = np.sort(generator.permutation(len(images))[:most_images])
+    sampled = torch.cat(
+        [
+            found[_draw(generator, len(found), -(-cells // len(rows)))]
+            for found in (
+                image_cells.flatten(0, 2) for image_cells in _cells(backbone, images, rows, size, "cells", progress)
+            )
+        ]
+    )[:cells]
+    if len(sampled) < clusters:
+        raise ModelError(
+            f"{len(sampled)} cells of {len(rows)} photos are too few for {clusters} clusters: give more photos"
+        )
+    vlad = VLAD(clusters, sampled.shape[1], cluster_weight=cluster_weight)
+    vlad.centroids.data, vlad.assignment.weight.data = fit_clusters(sampled, clusters, seed)
+    if components == 0:
+        return PatchNetVLAD(backbone, vlad, None, patch_sizes=patch_sizes).eval()
+    count = min(samples, memory // (4 * vlad.dim))
+    if count < samples:
+        log.info("sampling %d patch descriptors instead of %d to stay within %d MB", count, samples, memory >> 20)
+    each = -(-count // (len(rows) * len(patch_sizes)))
+    total = torch.empty(len(rows) * len(patch_sizes) * each, vlad.dim)
+    filled = 0
+    for image_cells in _cells(backbone, images, rows, size, "patches", progress):
+        for found in _sampled_patches(vlad, image_cells, patch_sizes, each, generator):
+            total[filled : filled + len(found)] = found
+            filled += len(found)
+    whitening = Whitening(vlad.dim, components)
+    whitening.weight.data, whitening.bias.data = fit_whitening(total[:filled], components)
+    return PatchNetVLAD(backbone, vlad, whitening, patch_sizes=patch_sizes).eval()
+
+
+def fit_clusters(cells: Tensor, clusters: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """k-means of cells (S, C), L2-normalised -> centroids (K, C) and soft-assignment weights (K, C)."""
+    kmeans = faiss.Kmeans(cells.shape[1], clusters, niter=100, seed=seed, min_points_per_centroid=1)
+    kmeans.train(np.ascontiguousarray(cells.numpy()))
+    centroids = torch.from_numpy(np.array(kmeans.centroids))
+    directions = F.normalize(centroids, dim=1)
+    if clusters == 1:
+        return centroids, directions
+    best = (cells @ directions.T).topk(2, dim=1).values
+    alpha = -math.log(0.01) / max(float((best[:, 0] - best[:, 1]).mean()), 1e-6)
+    return centroids, alpha * directions
+
+
+@torch.inference_mode()
+def _cells(
+    backbone: Backbone,
+    images: ImageList,
+    rows: np.ndarray,
+    size: tuple[int, int],
+    step: str,
+    progress: Progress | None,
+) -> Iterator[Tensor]:
+    """Yields the cells (1, H, W, C) of each photo."""
+    for done, row in enumerate(rows, 1):
+        yield normalised_cells(backbone(stack([resize(read_image(images.path(row)), size)])))
+        if progress:
+            progress(step, done, len(rows))
+
+
+@torch.inference_mode()
+def _sampled_patches(
+    vlad: VLAD, cells: Tensor, patch_sizes: Sequence[int], each: int, generator: np.random.Generator
+) -> Iterator[Tensor]:
+    """Yields `each` random unwhitened patch descriptors (n, K * C) of every patch size."""
+    assignment = vlad.soft_assignment(cells)
+    for patch_size in patch_sizes:
+        rows = _draw(generator, len(PatchGrid(cells.shape[1], cells.shape[2], patch_size)), each)
+        yield concatenate(blocks[0][:, rows] for blocks in vlad.window_blocks(cells, assignment, [(patch_size, 1)]))[0]
+
+
+def _draw(generator: np.random.Generator, among: int, count: int) -> Tensor:
+    return torch.from_numpy(np.sort(generator.permutation(among)[:count]))
