@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import logging
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .pipeline import Results
 
 BACKBONES = {"lite": "efficientnet-lite0", "vgg16": "vgg16"}
+CLUSTER_WEIGHTS = ("exact", "floor", "root")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,9 +48,8 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
         print(f"\n{parser.prog}: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130
     except OSError as error:
-        print(
-            f"{parser.prog}: error: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr
-        )
+        where = error.filename or "input or output"
+        print(f"{parser.prog}: error: {where}: {error.strerror or error}", file=sys.stderr)
         return 1
 
 
@@ -61,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"patchvlad {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    count, whole = _at_least(1), _at_least(0)
 
     def command(name: str, function: Callable[[argparse.Namespace], None], summary: str, example: str):
         made = commands.add_parser(
@@ -85,9 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
         "patchvlad extract photos/database --out stores/database",
     )
     extract.add_argument("photos", type=Path, help="folder of photos, or text file with one image path a line")
-    extract.add_argument(
-        "--root", type=Path, help="what the paths in a list file are relative to (default: its folder)"
-    )
+    extract.add_argument("--root", type=Path, help="what paths in a list file are relative to (default: its folder)")
     extract.add_argument("--out", type=Path, required=True, metavar="STORE", help="folder of the store")
     _add_model_options(extract)
     _add_extraction_options(extract)
@@ -108,12 +108,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--ground-truth", type=Path, metavar="G", help=".npz (utmQ, utmDb, posDistThr) or .csv (query, positives)"
     )
     match.add_argument("--radius", type=float, metavar="M", help="metres within which images are positives (for .npz)")
-    match.add_argument(
-        "--candidates", type=int, metavar="N", help="images retrieved a query (default: the preset's, 100)"
-    )
-    match.add_argument("--rerank", type=int, metavar="N", help="how many of them to re-rank; 0 for none (default: all)")
+    match.add_argument("--candidates", type=count, metavar="N", help="images retrieved a query (default: the preset's)")
+    match.add_argument("--rerank", type=whole, metavar="N", help="how many of them to re-rank, 0: none (default: all)")
     match.add_argument("--matcher", choices=("ransac", "rapid"), help="geometric verification (default: the preset's)")
-    match.add_argument("--figures", type=int, default=0, metavar="N", help="draw the best match of the first N queries")
+    match.add_argument("--figures", type=whole, default=0, metavar="N", help="draw the first N queries' best matches")
     _add_model_options(match)
     _add_extraction_options(match)
 
@@ -143,12 +141,14 @@ def build_parser() -> argparse.ArgumentParser:
     fit.add_argument(
         "--backbone-weights", type=Path, metavar="FILE", help="ImageNet weights (default: found or downloaded)"
     )
-    fit.add_argument("--clusters", type=int, default=16, metavar="K", help="clusters of NetVLAD (default: 16)")
-    fit.add_argument("--components", type=int, default=512, metavar="D", help="length of descriptors (default: 512)")
-    fit.add_argument("--cluster-weight", default="exact", metavar="W", help="exact, floor or root (default: exact)")
-    fit.add_argument("--images", type=int, default=1000, metavar="N", help="photos drawn at most (default: 1000)")
-    fit.add_argument("--samples", type=int, default=10_000, metavar="S", help="patches for whitening (default: 10000)")
-    fit.add_argument("--seed", type=int, default=0, help="of every random draw (default: 0)")
+    fit.add_argument("--clusters", type=count, default=16, metavar="K", help="clusters of NetVLAD (default: 16)")
+    fit.add_argument("--components", type=whole, default=512, metavar="D", help="length of descriptors (default: 512)")
+    fit.add_argument(
+        "--cluster-weight", choices=CLUSTER_WEIGHTS, default="exact", help="of next to empty clusters (default: exact)"
+    )
+    fit.add_argument("--images", type=count, default=1000, metavar="N", help="photos drawn at most (default: 1000)")
+    fit.add_argument("--samples", type=count, default=10_000, metavar="S", help="whitening patches (default: 10000)")
+    fit.add_argument("--seed", type=whole, default=0, help="of every random draw (default: 0)")
     fit.add_argument("--half", action="store_true", help="keep the whitening in half precision: half the file")
     fit.add_argument("--without-backbone", action="store_true", help="leave the ImageNet weights out of the file")
 
@@ -173,14 +173,26 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--batch", type=int, metavar="N", help="photos the network takes at a time (default: the preset's)"
+        "--batch", type=_at_least(1), metavar="N", help="photos the network takes at a time (default: the preset's)"
     )
     parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="threads that read photos"
+        "--workers", type=_at_least(1), default=os.cpu_count() or 1, metavar="N", help="threads that read photos"
     )
     parser.add_argument("--store-dtype", choices=("float32", "float16"), default="float32", help="of patch descriptors")
     parser.add_argument("--overwrite", action="store_true", help="start anew, whatever the store holds")
     parser.add_argument("--skip-unreadable", action="store_true", help="go on past photos that cannot be read")
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    """An argument type: whole numbers from `least`."""
+
+    def whole_number(text: str) -> int:
+        number = int(text)
+        if number < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, not {number}")
+        return number
+
+    return whole_number
 
 
 # --- what the commands do -------------------------------------------------------------------------------------------
@@ -203,7 +215,7 @@ def do_match(arguments: argparse.Namespace) -> None:
     """patchvlad match"""
     from .features.images import ImageList
     from .features.store import FeatureStore, is_store
-    from .pipeline import draw_best, load, match_stores
+    from .pipeline import check_patches, draw_best, load, match_stores, read_truth
 
     sources = {"queries": arguments.queries, "database": arguments.database}
     stores = {name: FeatureStore(path) for name, path in sources.items() if is_store(path)}
@@ -213,8 +225,13 @@ def do_match(arguments: argparse.Namespace) -> None:
         for name, path in sources.items()
         if name not in stores
     }
-    if arguments.figures and len(photos) < 2:
-        raise ConfigError("--figures needs photos: give --queries and --database as photos, not as stores")
+    if arguments.figures and (stores or settings.pooling != "patchnetvlad"):
+        raise ConfigError("--figures needs photos for --queries and --database, not stores, and a preset with patches")
+    # What can be wrong without a look at a photo is found before the long part.
+    for store in stores.values():
+        check_patches(settings, store)
+    queries, database = ({**stores, **photos}[name].names for name in sources)
+    truth = read_truth(arguments.ground_truth, arguments.radius, queries, database)
     if photos:
         model = load(settings, arguments.device)
         for name, images in photos.items():
@@ -225,8 +242,7 @@ def do_match(arguments: argparse.Namespace) -> None:
         stores["database"],
         arguments.out,
         bar,
-        truth_path=arguments.ground_truth,
-        radius=arguments.radius,
+        truth=truth,
         candidates=arguments.candidates,
         depth=arguments.rerank,
     )
@@ -241,9 +257,8 @@ def do_compare(arguments: argparse.Namespace) -> None:
 
     settings = _settings(arguments)
     match = compare(settings, load(settings, arguments.device), arguments.first, arguments.second, arguments.plot)
-    print(
-        f"score {match.weighted(settings.weights):.5f} ({settings.matcher}, preset {settings.name}; higher is better)"
-    )
+    score = match.weighted(settings.weights)
+    print(f"score {score:.5f} ({settings.matcher}, preset {settings.name}; higher is better)")
     for size, score in match.scores.items():
         print(f"  patches of {size} x {size} cells: score {score:.5f}, {len(match.points0[size])} matches")
     if arguments.plot:
@@ -257,6 +272,8 @@ def do_fit(arguments: argparse.Namespace) -> None:
     from .model.checkpoints import imagenet_weights, save_model
     from .train.fitting import fit
 
+    if arguments.out.suffix != ".safetensors":
+        raise ConfigError(f"--out {arguments.out}: models end in .safetensors")
     images = ImageList.join([ImageList.read(photos) for photos in arguments.photos])
     backbone = make_backbone(BACKBONES[arguments.backbone])
     backbone.load_state_dict(imagenet_weights(backbone.name, arguments.backbone_weights))
@@ -309,10 +326,11 @@ def do_demo(arguments: argparse.Namespace) -> None:
     from .demo import sample_photos
 
     photos, results = sample_photos(arguments.out / "photos"), arguments.out / "results"
-    options = f"--queries {photos / 'queries'} --database {photos / 'database'} --ground-truth {photos / 'gt.csv'}"
-    command = f"match {options} --out {results} --figures 20 --overwrite"
-    print(f"patchvlad {command}")
-    do_match(build_parser().parse_args(command.split()))
+    command = ["match", "--queries", photos / "queries", "--database", photos / "database"]
+    command += ["--ground-truth", photos / "gt.csv", "--out", results, "--figures", 20, "--overwrite"]
+    words = [str(word) for word in command]
+    print(f"patchvlad {shlex.join(words)}")
+    do_match(build_parser().parse_args(words))
 
 
 # --- shared with the reference's commands ---------------------------------------------------------------------------
@@ -378,9 +396,8 @@ def bar(label: str) -> Iterator[Callable[[int, int], None]]:
     with tqdm(desc=label, unit="", delay=2, leave=False, dynamic_ncols=True) as shown:
 
         def update(done: int, total: int) -> None:
-            if shown.total != total:
-                shown.reset(total)
-                shown.initial = shown.n = done
+            if shown.total is None:
+                shown.total, shown.initial, shown.n = total, done, done  # no reset(): it draws at once
             shown.update(done - shown.n)
 
         yield update

@@ -5,18 +5,22 @@
     [global_params]    pooling, resumepath, num_pcs, num_clusters, patch_sizes, strides
 
 `resumepath` with `num_pcs` and ".pth.tar" behind it is the checkpoint, as in the reference; where no such file lies,
-its name stands for the known model. Our presets may say `model = NAME` instead.
+its name stands for the known model. `model = NAME` (or a file) says it in one. Files are looked for from the current
+folder, then from the config's own.
 """
 
 import configparser
 import importlib.resources
+import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import ConfigError
 
 PRESETS = ("lite", "performance", "speed", "storage", "netvlad_extract")
+POOLINGS = ("patchnetvlad", "netvlad", "max", "avg")
 MATCHER_NAMES = {"ransac": "ransac", "spatialapproximator": "rapid"}  # the reference's name in lower case -> ours
 
 
@@ -69,7 +73,7 @@ def read_config(path: str | os.PathLike) -> Config:
     """
     path = Path(path)
     try:
-        return _parse(path.read_text(encoding="utf-8"), str(path), path.parent)
+        return _parse(path.read_text(encoding="utf-8-sig"), str(path), path.parent)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read as a config ({error}); presets are {', '.join(PRESETS)}") from error
 
@@ -77,9 +81,9 @@ def read_config(path: str | os.PathLike) -> Config:
 def _parse(text: str, name: str, folder: Path) -> Config:
     parser = configparser.ConfigParser(interpolation=None)
     try:
-        parser.read_string(text)
+        parser.read_string(text, source=name)
     except configparser.Error as error:
-        raise ConfigError(f"{name} is no .ini file: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"{name} is no .ini file: {' '.join(str(error).split())}") from error
     for section in ("feature_extract", "global_params"):
         if section not in parser:
             raise ConfigError(f"{name} has no section [{section}]: see the presets for the format")
@@ -98,17 +102,15 @@ def _parse(text: str, name: str, folder: Path) -> Config:
                 f"{name}: images are extracted at {width} x {height} but matched at {matched[0]} x {matched[1]}: "
                 "make imageresizew and imageresizeh equal in [feature_extract] and [feature_match]"
             )
-    sizes = values.wholes("global_params", "patch_sizes", (5,))
-    strides = values.wholes("global_params", "strides", (1,) * len(sizes))
+    sizes = values.wholes("global_params", "patch_sizes", (5,), least=1)
+    strides = values.wholes("global_params", "strides", (1,) * len(sizes), least=1)
     weights = values.numbers("feature_match", "patchweights2use", (1 / len(sizes),) * len(sizes))
     if not len(sizes) == len(strides) == len(weights):
         raise ConfigError(
             f"{name}: {len(sizes)} patch_sizes, {len(strides)} strides and {len(weights)} patchweights2use: "
             "give as many of each"
         )
-    matcher = values.text("feature_match", "matcher", "RANSAC")
-    if matcher.lower() not in MATCHER_NAMES:
-        raise ConfigError(f"{name}: [feature_match] matcher = {matcher}: choose RANSAC or spatialApproximator")
+    matcher = values.one_of("feature_match", "matcher", "RANSAC", ("RANSAC", "spatialApproximator"))
     candidates = values.text("feature_match", "pred_input_path", "None")
     components = values.whole("global_params", "num_pcs", -1)
     return Config(
@@ -116,14 +118,14 @@ def _parse(text: str, name: str, folder: Path) -> Config:
         model=_model(values, components, folder),
         size=(height, width) if height > 0 and width > 0 else None,
         batch=max(values.whole("feature_extract", "cachebatchsize", 4), 1),
-        pooling=values.text("global_params", "pooling", "patchnetvlad").lower(),
+        pooling=values.one_of("global_params", "pooling", "patchnetvlad", POOLINGS),
         components=components if components >= 0 else None,
         clusters=values.whole("global_params", "num_clusters", 0) or None,
         patch_sizes=sizes,
         patch_strides=strides,
         weights=weights,
-        matcher=MATCHER_NAMES[matcher.lower()],
-        ks=tuple(sorted(values.wholes("feature_match", "n_values_all", (1, 5, 10, 20, 50, 100)))),
+        matcher=MATCHER_NAMES[matcher],
+        ks=tuple(sorted(values.wholes("feature_match", "n_values_all", (1, 5, 10, 20, 50, 100), least=1))),
         candidates_file=None if candidates == "None" else candidates,
     )
 
@@ -131,12 +133,10 @@ def _parse(text: str, name: str, folder: Path) -> Config:
 def _model(values: "_Values", components: int, folder: Path) -> str:
     """The checkpoint that a config names: a file if it lies where it says, else the known model of that file name."""
     named = values.text("global_params", "model", "")
-    if named:
-        return named
     prefix = values.text("global_params", "resumepath", "")
-    if not prefix:
+    if not named and not prefix:
         raise ConfigError(f"{values.name}: [global_params] names no model: set resumepath (or model)")
-    file = f"{prefix}{components if components > 0 else ''}.pth.tar"
+    file = named or f"{prefix}{components if components > 0 else ''}.pth.tar"
     for place in (Path(file), folder / file):
         if place.is_file():
             return str(place)
@@ -154,11 +154,19 @@ class _Values:
     def text(self, section: str, key: str, default: str) -> str:
         return self.parser.get(section, key, fallback=default).strip()
 
-    def numbers(self, section: str, key: str, default: tuple[float, ...]) -> tuple[float, ...]:
-        return self._list(section, key, default, float, "numbers")
+    def one_of(self, section: str, key: str, default: str, choices: Sequence[str]) -> str:
+        """One of the choices, in lower case, however it is written."""
+        written = self.text(section, key, default)
+        if written.lower() not in (choice.lower() for choice in choices):
+            raise ConfigError(f"{self.name}: [{section}] {key} = {written}: choose from {', '.join(choices)}")
+        return written.lower()
 
-    def wholes(self, section: str, key: str, default: tuple[int, ...]) -> tuple[int, ...]:
-        return self._list(section, key, default, int, "whole numbers")
+    def numbers(self, section: str, key: str, default: tuple[float, ...]) -> tuple[float, ...]:
+        return self._list(section, key, default, float, "finite numbers, separated by commas", math.isfinite)
+
+    def wholes(self, section: str, key: str, default: tuple[int, ...], least: float = -math.inf) -> tuple[int, ...]:
+        said = "whole numbers" + (f" of at least {least}" if least > 0 else "") + ", separated by commas"
+        return self._list(section, key, default, int, said, lambda number: number >= least)
 
     def whole(self, section: str, key: str, default: int) -> int:
         found = self.wholes(section, key, (default,))
@@ -166,11 +174,14 @@ class _Values:
             raise ConfigError(f"{self.name}: [{section}] {key} must be one whole number, not {len(found)}")
         return found[0]
 
-    def _list(self, section, key, default, kind, said):
+    def _list(self, section, key, default, kind, said, allowed):
         written = self.text(section, key, "")
         if not written:
             return default
         try:
-            return tuple(kind(part) for part in written.split(","))
-        except ValueError as error:
-            raise ConfigError(f"{self.name}: [{section}] {key} = {written}: {said}, separated by commas") from error
+            found = tuple(kind(part) for part in written.split(","))
+        except ValueError:
+            found = ()
+        if not found or not all(map(allowed, found)):
+            raise ConfigError(f"{self.name}: [{section}] {key} = {written}: {said}")
+        return found

@@ -1,7 +1,7 @@
 """The steps that commands are made of: what a config says, done with models, stores and files."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,9 +52,9 @@ def load(settings: Config, device: str = "auto") -> PatchNetVLAD:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).splitlines()[0].split(". ")[0]
         raise ConfigError(f"device {device} cannot be used here ({reason}): try --device cpu") from error
     return load_model(
         settings.model,
@@ -78,6 +78,15 @@ def check_patches(settings: Config, store: FeatureStore) -> None:
         )
 
 
+def read_truth(
+    path: Path | None, radius: float | None, queries: Sequence[str], database: Sequence[str]
+) -> GroundTruth | None:
+    """Reads the ground truth of images of these names, if there is one; `radius` in metres overrides the file's."""
+    if path is None and radius is not None:
+        raise GroundTruthError("a radius means nothing without a ground truth: give both")
+    return None if path is None else GroundTruth.read(path, queries, database, radius)
+
+
 def match_stores(
     settings: Config,
     queries: FeatureStore,
@@ -85,8 +94,7 @@ def match_stores(
     out: Path,
     bar: Bar,
     *,
-    truth_path: Path | None = None,
-    radius: float | None = None,
+    truth: GroundTruth | None = None,
     candidates: int | None = None,
     depth: int | None = None,
     groups: np.ndarray | None = None,
@@ -98,23 +106,19 @@ def match_stores(
         queries, database: stores made with these settings.
         out: folder for NetVLAD_predictions.txt, PatchNetVLAD_predictions.txt and recalls.txt.
         bar: opens a progress bar.
-        truth_path, radius: ground truth, and metres that override its radius.
+        truth: what recall is measured by, if it is.
         candidates: retrieved a query; None takes the settings' largest k.
         depth: re-ranked of these; None for all, 0 for none.
         groups: see `retrieve`.
     """
     for store in (queries, database):
         check_patches(settings, store)
-    if truth_path is None and radius is not None:
-        raise GroundTruthError("a radius was given without a ground truth: add --ground-truth")
-    # The ground truth is read before the long part, so that its mistakes show at once.
-    truth = GroundTruth.read(truth_path, queries.names, database.names, radius) if truth_path else None
     results = Results(truth)
     started = time.perf_counter()
     if settings.candidates_file:
         retrieved = read_candidates(settings.candidates_file, queries, database)
     else:
-        retrieved = retrieve(queries, database, candidates or max(settings.ks), groups)
+        retrieved = retrieve(queries, database, candidates if candidates is not None else max(settings.ks), groups)
     results.stages["NetVLAD"] = retrieved
     results.seconds["NetVLAD"] = time.perf_counter() - started
     if queries.grids and depth != 0:

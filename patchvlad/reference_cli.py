@@ -108,7 +108,7 @@ def _extract(arguments: argparse.Namespace) -> None:
 def _match(arguments: argparse.Namespace) -> None:
     from .features.images import ImageList
     from .features.store import FeatureStore
-    from .pipeline import match_stores
+    from .pipeline import match_stores, read_truth
 
     settings = _settings(arguments)
     stores = {}
@@ -131,8 +131,7 @@ def _match(arguments: argparse.Namespace) -> None:
         stores["index"],
         arguments.result_save_folder,
         cli.bar,
-        truth_path=arguments.ground_truth_path,
-        radius=arguments.posDistThr,
+        truth=read_truth(arguments.ground_truth_path, arguments.posDistThr, *(stores[kind].names for kind in stores)),
         groups=groups,
     )
     cli.print_results(results)

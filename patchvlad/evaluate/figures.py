@@ -1,11 +1,14 @@
 """Pictures of results."""
 
 import os
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from ..atomic import replacing
+from ..errors import ConfigError
 from ..model.network import resize
 from ..search.matching import Match
 
@@ -32,19 +35,25 @@ def write_match_figure(
     """Draws two photos side by side with a line for every matching patch, coloured by patch size.
 
     Args:
-        path: .png, .pdf or whatever matplotlib writes.
+        path: ends in .png, .pdf or whatever else matplotlib writes.
         image0, image1: (H, W, 3) uint8 RGB.
         match: of the two, in pixels of `size`.
         size: (height, width) that descriptors were made at.
-        captions: below the photos.
+        captions: below the photos; the middle of a long one is left out.
         title: above them.
         most_lines: a patch size shows at most so many, evenly chosen; the legend says of how many.
+
+    Raises:
+        ConfigError: matplotlib writes no such files.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
+    formats = FigureCanvasAgg.get_supported_filetypes()
+    if Path(path).suffix[1:].lower() not in formats:
+        raise ConfigError(f"{path}: the name of a figure must end in one of .{', .'.join(formats)}")
     height, width = size
     gap = width // 40
     canvas = np.full((height, 2 * width + gap, 3), 255, dtype=np.uint8)
@@ -65,14 +74,20 @@ def write_match_figure(
         label = f"{patch_size} x {patch_size} cells: {len(ends0)} matches{some}, score {match.scores[patch_size]:.3f}"
         handles.append(Line2D([], [], color=colour, label=label))
     for caption, centre in zip(captions, (width / 2, width * 1.5 + gap), strict=True):
-        axes.text(centre, height * 1.02, caption, ha="center", va="top", fontsize=10)
+        text = axes.text(centre, height * 1.02, _shortened(caption), ha="center", va="top", parse_math=False)
+        text.set_in_layout(False)
     axes.set_ylim(height * 1.08, 0)
     if title:
-        axes.set_title(title, fontsize=12)
+        axes.set_title(title, fontsize=12, parse_math=False)
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), fontsize=8, frameon=False)
     FigureCanvasAgg(figure)
-    with replacing(path) as partial:
+    with replacing(path) as partial, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # names in a script that the font lacks show as boxes
         figure.savefig(partial, dpi=120)
+
+
+def _shortened(caption: str, most: int = 64) -> str:
+    return caption if len(caption) <= most else f"{caption[:20]} ... {caption[20 + 5 - most :]}"
 
 
 def _cycle(count: int) -> list[str]:

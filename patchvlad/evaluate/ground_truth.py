@@ -3,6 +3,7 @@
 import csv
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,12 +92,19 @@ class GroundTruth:
         return truth
 
 
+# What reading a file that is no .npz, or a damaged one, raises: NumPy's own, zipfile's, and what a lone .npy leads to.
+_NPZ_ERRORS = (
+    *(OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error),
+    *(TypeError, AttributeError),
+)
+
+
 def _from_npz(path: Path, radius: float | None) -> GroundTruth:
     try:
-        with np.load(path, allow_pickle=False) as values:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as values:
             queries, database = values["utmQ"].astype(np.float64), values["utmDb"].astype(np.float64)
-            radius = float(values["posDistThr"]) if radius is None else radius
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            radius = float(values["posDistThr"].item()) if radius is None else radius
+    except _NPZ_ERRORS as error:
         raise GroundTruthError(f"{path} is no ground truth .npz with utmQ, utmDb and posDistThr ({error})") from error
     try:
         return GroundTruth.from_positions(_columns(queries), _columns(database), radius)
@@ -115,7 +123,7 @@ def _from_csv(path: Path, query_names: Sequence[str], database_names: Sequence[s
             reader = csv.DictReader(file)
             if not {"query", "positives"} <= set(reader.fieldnames or ()):
                 raise GroundTruthError(f"{path} needs the columns query and positives, it has {reader.fieldnames}")
-            rows = [(line["query"], [p for p in (line["positives"] or "").split(";") if p]) for line in reader]
+            rows = [((line["query"] or "").strip(), _listed(line["positives"] or "")) for line in reader]
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise GroundTruthError(f"{path} cannot be read as a csv ({error})") from error
     query_row = _finder(path, "queries", query_names, [query for query, _ in rows])
@@ -127,6 +135,10 @@ def _from_csv(path: Path, query_names: Sequence[str], database_names: Sequence[s
             positives[row] |= {found for found in map(database_row, names) if found is not None}
     arrays = tuple(np.array(sorted(rows), dtype=np.int64) for rows in positives)
     return GroundTruth(arrays, len(database_names), f"positives listed in {path.name}")
+
+
+def _listed(positives: str) -> list[str]:
+    return [name.strip() for name in positives.split(";") if name.strip()]
 
 
 def _finder(path: Path, kind: str, names: Sequence[str], mentioned: Sequence[str]) -> Callable[[str], int | None]:
@@ -146,7 +158,7 @@ def _finder(path: Path, kind: str, names: Sequence[str], mentioned: Sequence[str
     prefix = max(sorted(prefixes), key=met)
     if mentioned and not met(prefix):
         raise GroundTruthError(
-            f"{path} names no image of the {kind}: it has {mentioned[0]!r}, the {kind} have {names[0]!r}. "
+            f"{path} names no image of the {kind}: it has {mentioned[0]!r}, among the {kind} is {names[0]!r}. "
             "Names must be equal but for leading folders"
         )
     return lambda name: row_of.get(name[len(prefix) :]) if name.startswith(prefix) else None

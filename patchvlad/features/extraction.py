@@ -1,5 +1,6 @@
 """The one loop from images to features: threads decode and resize ahead, the network describes, the store appends."""
 
+import copy
 import logging
 import os
 from collections import deque
@@ -49,7 +50,8 @@ def extract(
         progress: called after each batch.
 
     Raises:
-        ImageError: a photo is missing or unreadable (unless skipped); all rows before it are kept.
+        ImageError: a photo is missing or unreadable (unless skipped); all batches before its own are kept.
+        ConfigError: sizes differ though none is given to resize to, or leave no room for the largest patch.
         MismatchError: the folder holds features made by another model, size or preset, or of other photos.
     """
     if batch < 1 or workers < 1:
@@ -61,7 +63,7 @@ def extract(
             "check the root that the list is relative to"
         )
     if size is None:
-        size = _own_size(images)
+        size = _own_size(images, skip_unreadable)
         reader: Callable[[int], np.ndarray] = lambda row: _read_exactly(images, row, size)  # noqa: E731
     else:
         reader = lambda row: resize(read_image(images.path(row)), size)  # noqa: E731
@@ -87,10 +89,9 @@ def extract(
 
 def recipe_of(model: PatchNetVLAD, size: tuple[int, int]) -> Recipe:
     """What identifies features that `model` makes of images of that (height, width)."""
-    with torch.inference_mode():
-        parameter = next(model.parameters())
-        blank = torch.zeros(1, 3, *size, device=parameter.device, dtype=parameter.dtype)
-        height, width = model.backbone(blank).shape[2:]
+    with torch.inference_mode():  # on the meta device only shapes are computed
+        meta = copy.deepcopy(model.backbone).to("meta")
+        height, width = meta(torch.empty(1, 3, *size, device="meta", dtype=next(meta.parameters()).dtype)).shape[2:]
     grids = {p: grid.patch_stride for p, grid in model.grids((height, width)).items()}
     return Recipe(
         fingerprint=fingerprint(model),
@@ -142,15 +143,22 @@ def _read_ahead(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _own_size(images: ImageList) -> tuple[int, int]:
-    return read_image(images.path(0)).shape[:2]
+def _own_size(images: ImageList, skip_unreadable: bool) -> tuple[int, int]:
+    """(height, width) of the first image, or of the first that can be read."""
+    for row in range(len(images)):
+        try:
+            return read_image(images.path(row)).shape[:2]
+        except ImageError:
+            if not skip_unreadable:
+                raise
+    raise ImageError(f"none of the {len(images)} images below {images.root} can be read")
 
 
 def _read_exactly(images: ImageList, row: int, size: tuple[int, int]) -> np.ndarray:
     array = read_image(images.path(row))
     if array.shape[:2] != size:
         height, width = array.shape[:2]
-        raise ImageError(
+        raise ConfigError(
             f"{images.path(row)} is {width} x {height} pixels, the first image {size[1]} x {size[0]}: "
             "without resizing all must be equal; set imageresizew and imageresizeh in the config"
         )

@@ -11,11 +11,22 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from natsort import natsorted
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from ..errors import ImageError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp"})
+
+# What turns a photo upright, by its EXIF orientation.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +69,7 @@ class ImageList:
     @classmethod
     def _from_lines(cls, path: Path, root: Path) -> "ImageList":
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
             raise ImageError(f"{path} is not a text file: give a folder of photos or one image path a line") from error
         names = tuple(
@@ -84,7 +95,8 @@ class ImageList:
 
 def _names_below(folder: Path) -> tuple[str, ...]:
     found = []
-    for parent, _, files in os.walk(folder, followlinks=True):
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
         below = Path(parent).relative_to(folder)
         found += [
             (below / file).as_posix()
@@ -94,7 +106,10 @@ def _names_below(folder: Path) -> tuple[str, ...]:
     if not found:
         kinds = ", ".join(sorted(SUFFIXES))
         raise ImageError(f"{folder} holds no image, also not in folders below it: patchvlad reads {kinds}")
-    return tuple(natsorted(found))
+    for name in found:
+        if name.encode(errors="replace").decode().splitlines() != [name]:
+            raise ImageError(f"{folder} holds a photo whose name is not one line of UTF-8, {name!r}: rename it")
+    return tuple(natsorted(sorted(found)))  # sorted first: the natural order takes 1.jpg and 01.jpg for equal
 
 
 def _relative(line: str, root: Path, file: Path, number: int) -> str:
@@ -123,14 +138,16 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.filterwarnings("ignore", module="PIL")  # of large photos and of damaged EXIF
             with Image.open(path) as opened:
-                image = ImageOps.exif_transpose(opened)
+                opened.load()  # turns a TIFF upright by itself, and finds EXIF that lies behind the pixels
+                turn = _UPRIGHT.get(opened.getexif().get(ExifTags.Base.Orientation))
+                image = opened if turn is None else opened.transpose(turn)
                 if image.mode.startswith("I") or image.mode == "F":
                     return np.repeat(_eight_bits(np.asarray(image))[..., None], 3, axis=2)
                 return np.asarray(image.convert("RGB"))
     except FileNotFoundError as error:
-        raise ImageError(f"{path} does not exist") from error
+        raise ImageError(f"{path} does not exist: check the path") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path} is too large to be decoded safely ({error}): shrink it first") from error
     except (OSError, ValueError, SyntaxError, EOFError) as error:

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -100,7 +101,7 @@ class Manifest:
             recipe["grids"] = tuple(tuple(grid) for grid in recipe["grids"])
             values["unreadable"] = tuple(values["unreadable"])
             return cls(Recipe(**recipe), **values)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise StoreError(
                 f"{folder} is no feature store (no {MANIFEST}): make one with 'patchvlad extract PHOTOS --out {folder}'"
             ) from error
@@ -185,11 +186,15 @@ class StoreWriter:
         for size, grid in manifest.recipe.patch_grids().items():
             shapes[f"patches_{size}.npy"] = (len(grid), manifest.recipe.dim)
         dtypes = {name: "float32" if name == "global.npy" else manifest.dtype for name in shapes}
-        self._files = {
-            name: _open_rows(folder / name, (manifest.images, *shape), np.dtype(dtypes[name]), manifest.rows)
-            for name, shape in shapes.items()
-        }
         self._dtypes = dtypes
+        with contextlib.ExitStack() as opened:  # one that cannot be opened closes the others
+            self._files = {
+                name: opened.enter_context(
+                    _open_rows(folder / name, (manifest.images, *shape), np.dtype(dtypes[name]), manifest.rows)
+                )
+                for name, shape in shapes.items()
+            }
+            self.close = opened.pop_all().close
 
     def append(self, global_: np.ndarray, patches: dict[int, np.ndarray], unreadable: Sequence[int] = ()) -> None:
         """Appends N rows: (N, D), for each patch size (N, P, D); `unreadable` are rows of the store."""
@@ -206,10 +211,6 @@ class StoreWriter:
         self.manifest = Manifest(**values)
         self.manifest.write(self.folder)
 
-    def close(self) -> None:
-        for file in self._files.values():
-            file.close()
-
 
 @contextlib.contextmanager
 def open_writer(
@@ -224,9 +225,10 @@ def open_writer(
 
     Raises:
         MismatchError: the folder holds a store made in another way or of other images.
-        StoreError: another process is writing it, or the folder holds something else.
+        StoreError: another process is writing it, the folder holds something else, or a name is not one line.
     """
     folder = Path(folder)
+    _check_names(names)
     if dtype not in DTYPES:
         raise StoreError(f"unknown store dtype {dtype!r}: choose from {', '.join(DTYPES)}")
     if not is_store(folder) and _foreign(folder):
@@ -243,11 +245,11 @@ def open_writer(
         manifest = Manifest(recipe, len(names), names_digest(names), dtype=dtype, preset=preset)
         if is_store(folder) and not overwrite:
             manifest = _same(folder, Manifest.read(folder), manifest)
-        else:
-            write_text(folder / IMAGES, "".join(f"{name}\n" for name in names))
+        if manifest.rows == 0:  # the manifest first: from here on whoever comes sees an empty store of this kind
             manifest.write(folder)
             for path in folder.glob("patches_*.npy"):
                 path.unlink()
+        write_text(folder / IMAGES, "".join(f"{name}\n" for name in names))
         writer = StoreWriter(folder, manifest)
         try:
             yield writer
@@ -273,26 +275,30 @@ def _same(folder: Path, found: Manifest, wanted: Manifest) -> Manifest:
 
 def _foreign(folder: Path) -> bool:
     """Whether a folder holds something that no writer, not even one that died at its first step, has left there."""
-    ours = {".lock", IMAGES, "images.partial.txt", "manifest.partial.json"}
+    ours = {".lock", "manifest.partial.json"}
     return folder.exists() and (not folder.is_dir() or any(path.name not in ours for path in folder.iterdir()))
 
 
-def _open_rows(path: Path, shape: tuple[int, ...], dtype: np.dtype, rows: int):
+def _open_rows(path: Path, shape: tuple[int, ...], dtype: np.dtype, rows: int) -> BinaryIO:
     """Opens an .npy file of that final shape for appending after its first `rows` rows."""
-    fresh = rows == 0 or not path.exists()
-    if fresh and rows:
+    if rows and not path.exists():
         raise StoreError(f"{path} is missing although {rows} rows were written: start anew with --overwrite")
-    file = open(path, "wb" if fresh else "r+b")
-    if fresh:
+    file: BinaryIO = open(path, "r+b" if rows else "wb")
+    if not rows:
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_2_0(file, header)
         return file
-    np.lib.format.read_magic(file)
-    np.lib.format.read_array_header_2_0(file)
-    end = file.tell() + rows * int(np.prod(shape[1:])) * dtype.itemsize
-    if os.path.getsize(path) < end:
+    try:
+        np.lib.format.read_magic(file)
+        found = np.lib.format.read_array_header_2_0(file)
+        end = file.tell() + rows * int(np.prod(shape[1:])) * dtype.itemsize
+        if found != (shape, False, dtype) or os.path.getsize(path) < end:
+            raise ValueError(f"{found[2]} {found[0]}, {os.path.getsize(path)} bytes")
+    except ValueError as error:
         file.close()
-        raise StoreError(f"{path} is shorter than its {rows} rows: start anew with --overwrite")
+        raise StoreError(
+            f"{path} does not hold the {rows} rows that were written ({error}): start anew with --overwrite"
+        ) from error
     file.truncate(end)
     file.seek(end)
     return file
@@ -301,6 +307,12 @@ def _open_rows(path: Path, shape: tuple[int, ...], dtype: np.dtype, rows: int):
 def _tensor(array: np.ndarray) -> torch.Tensor:
     """A copy in float32: a memory map is read once, here."""
     return torch.from_numpy(np.array(array, dtype=np.float32))
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        if name.encode(errors="replace").decode().splitlines() != [name]:
+            raise StoreError(f"the image name {name!r} is not one line of UTF-8: rename the file")
 
 
 def names_digest(names: Sequence[str]) -> str:
@@ -312,7 +324,7 @@ def read_names(folder: Path) -> tuple[str, ...]:
     """Reads images.txt."""
     try:
         return tuple((folder / IMAGES).read_text(encoding="utf-8").splitlines())
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"{folder / IMAGES} cannot be read ({error}): extract again") from error
 
 

@@ -87,16 +87,17 @@ class InvertedResidual(nn.Module):
 class EfficientNetLite0(Backbone):
     """EfficientNet-Lite0 (Tan and Le 2019) up to a stride-16 expansion layer, before its activation.
 
-    The trunk ends in the 1 x 1 expansion of block `last`, whose output is the feature map. Batch norms (eps 1e-3) are
-    folded into the convolutions, which changes no number beyond rounding and nothing that fine-tuning with frozen
-    statistics could not do. Input is (RGB - 127) / 128 of 8-bit values, padding TensorFlow's SAME.
+    The feature map is the 1 x 1 expansion of block 11. Its 672 channels are an affine image of 112, so they span 113
+    dimensions only, and are expressed in an orthonormal basis of these: no dot product changes, and everything behind
+    the backbone is six times smaller. Batch norms (eps 1e-3) are folded into the convolutions. Input is
+    (RGB - 127) / 128 of 8-bit values, padding TensorFlow's SAME.
     """
 
     name = "efficientnet-lite0"
-    dim = 672
+    dim = 113
     stride = 16
     last = 11
-    # (blocks, expansion, kernel, stride of the first block, channels out)
+    # (blocks, expansion, kernel, stride of the first block, channels out) up to `last`
     _plan = ((1, 1, 3, 1, 16), (2, 6, 3, 2, 24), (2, 6, 5, 2, 40), (3, 6, 3, 2, 80), (3, 6, 5, 1, 112))
 
     def __init__(self) -> None:
@@ -112,7 +113,7 @@ class EfficientNetLite0(Backbone):
         self.expand = nn.Conv2d(channels, self.dim, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) RGB in [0, 1] -> (N, 672, ceil(H / 16), ceil(W / 16))."""
+        """(N, 3, H, W) RGB in [0, 1] -> (N, 113, ceil(H / 16), ceil(W / 16))."""
         x = F.relu6(self.stem((images * 255 - 127) / 128), inplace=True)
         for block in self.blocks:
             x = block(x)
@@ -137,11 +138,30 @@ class EfficientNetLite0(Backbone):
                 fold_into(f"blocks.{i}.depthwise", f"_blocks.{i}._depthwise_conv", f"_blocks.{i}._bn1")
                 fold_into(f"blocks.{i}.project", f"_blocks.{i}._project_conv", f"_blocks.{i}._bn2")
             fold_into("expand", f"_blocks.{cls.last}._expand_conv", f"_blocks.{cls.last}._bn0")
+            state["expand.weight"], state["expand.bias"] = compact(state["expand.weight"], state["expand.bias"])
         except KeyError as error:
             raise ModelError(
                 f"these are not EfficientNet-Lite0's published weights: {error.args[0]} is missing"
             ) from error
         return state
+
+
+def compact(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """A 1 x 1 convolution to no more channels than it has degrees of freedom, with the same dot products of outputs.
+
+    Outputs A [x; 1] with A = [weight bias] have dot products [x; 1]' A'A [y; 1]. With the unique Cholesky factor
+    A'A = L L', L' [x; 1] has the same.
+
+    Args:
+        weight: (C', C, 1, 1) with C' > C.
+        bias: (C',).
+
+    Returns:
+        weight (C + 1, C, 1, 1) and bias (C + 1,).
+    """
+    affine = torch.cat([weight[:, :, 0, 0], bias[:, None]], dim=1).double()
+    root = torch.linalg.cholesky(affine.T @ affine).T.float()
+    return root[:, :-1, None, None].contiguous(), root[:, -1].contiguous()
 
 
 BACKBONES: dict[str, Callable[[], Backbone]] = {VGG16.name: VGG16, EfficientNetLite0.name: EfficientNetLite0}

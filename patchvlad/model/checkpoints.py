@@ -62,13 +62,21 @@ def load_model(
     _check_fit(model, path, clusters, components)
     if components == 0:
         model.whitening = None
-    model.set_patches(patch_sizes or model.patch_sizes, patch_strides)
+    if patch_sizes or patch_strides:
+        model.set_patches(patch_sizes or model.patch_sizes, patch_strides)
     model.eval().requires_grad_(False).to(device)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def locate(source: str | os.PathLike) -> tuple[str, Path]:
     """Turns a known name, a file or a folder into (name, path of a checkpoint file), downloading if need be."""
+    known = KNOWN_MODELS.get(str(source))
+    if known is not None:  # even if a folder here, a store perhaps, is called so as well: that one is ./lite
+        if not known.path.is_file():
+            if not known.repository:
+                raise ModelError(f"{known.path} is missing from the installation: install patchvlad again")
+            download(known.name)
+        return known.name, known.path
     path = Path(source)
     if path.is_file():
         return path.name, path
@@ -77,14 +85,7 @@ def locate(source: str | os.PathLike) -> tuple[str, Path]:
         if len(found) != 1:
             raise ModelError(f"{path} holds {len(found)} checkpoints (.safetensors or .pth.tar): name one of them")
         return found[0].name, found[0]
-    known = KNOWN_MODELS.get(str(source))
-    if known is None:
-        raise ModelError(f"there is no model file {source}, and the known models are {', '.join(KNOWN_MODELS)}")
-    if not known.path.is_file():
-        if not known.repository:
-            raise ModelError(f"{known.path} is missing from the installation: install patchvlad again")
-        download(known.name)
-    return known.name, known.path
+    raise ModelError(f"there is no model file {source}, and the known models are {', '.join(KNOWN_MODELS)}")
 
 
 # --- our own format -------------------------------------------------------------------------------------------------
@@ -149,7 +150,7 @@ def _load_safetensors(path: Path, pooling: str | None) -> PatchNetVLAD:
             settings["patch_sizes"],
             settings["patch_strides"],
         )
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise ModelError(f"{path} cannot be read as a .safetensors checkpoint ({error})") from error
 
 
@@ -203,10 +204,9 @@ def read_pickle(path: Path) -> Any:
             f"{path} is no checkpoint that can be loaded safely: it is damaged, or holds objects besides tensors "
             f"and numbers. {reason.strip()}"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ModelError(
-            f"{path} cannot be read as a checkpoint ({str(error).splitlines()[0]}): is it complete?"
-        ) from error
+    except Exception as error:  # what a damaged pickle asks for fails in any way
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ModelError(f"{path} cannot be read as a checkpoint ({reason}): is it complete?") from error
 
 
 # --- parts both formats share ---------------------------------------------------------------------------------------
@@ -225,13 +225,8 @@ def _assemble(
     try:
         vlad = whitening = None
         if pooling not in GLOBAL_POOLINGS:
-            centroids = state["vlad.centroids"]
-            vlad = VLAD(
-                centroids.shape[0],
-                centroids.shape[1],
-                bias="vlad.assignment.bias" in state,
-                cluster_weight=cluster_weight,
-            )
+            clusters = len(state["vlad.centroids"])
+            vlad = VLAD(clusters, backbone.dim, "vlad.assignment.bias" in state, cluster_weight)
         if "whitening.weight" in state:
             components, dim = state["whitening.weight"].shape
             whitening = Whitening(dim, components)

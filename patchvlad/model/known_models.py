@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from ..errors import DownloadError, ModelError
 from .backbones import VGG16
 
@@ -95,41 +97,61 @@ def download(name: str, endpoint: str | None = None) -> Path:
     known = KNOWN_MODELS[name]
     if not known.repository or known.path.is_file():
         return known.path
-    folder = known.path.parent
-    log.warning("downloading model %s (about %s) into %s", name, megabytes(known.expected_bytes), folder)
+    log.warning("downloading model %s (about %s) into %s", name, megabytes(known.expected_bytes), known.path.parent)
     try:
-        partial = _fetch(known, folder / ".downloading", endpoint)
+        _fetch(known, endpoint)
     except ModelError as error:
         raise DownloadError(
             f"model {name} could not be downloaded ({error}): fetch {known.remote_file} of the Hugging Face repository "
             f"{known.repository} by other means and put it at {known.path}, or use the embedded model 'lite'"
         ) from error
-    os.replace(partial, known.path)
     return known.path
 
 
-def _fetch(known: KnownModel, folder: Path, endpoint: str | None) -> Path:
-    """Downloads into `folder`, going on where an interrupted download stopped, and verifies the hub's checksum."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+def _fetch(known: KnownModel, endpoint: str | None) -> None:
+    """Downloads beside the final path, going on where an interrupted download stopped; verifies the hub's checksum.
 
+    Not by hf_hub_download: it starts anew after an interruption (huggingface_hub 2), and waits long before it gives up.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+
+    partial = known.path.with_name(f"{known.file}.partial")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        place = hf_hub_download(known.repository, known.remote_file, local_dir=folder, endpoint=endpoint)
-        url = hf_hub_url(known.repository, known.remote_file, endpoint=endpoint)
-        published = get_hf_file_metadata(url, endpoint=endpoint).etag
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{partial}.lock"):
+            if known.path.is_file():  # another process has fetched it meanwhile
+                return
+            url = hf_hub_url(known.repository, known.remote_file, endpoint=endpoint)
+            published = get_hf_file_metadata(url, endpoint=endpoint)
+            with open(partial, "ab") as file:
+                if file.tell() > (published.size or 0):  # left by another version of the file
+                    file.seek(0)
+                    file.truncate()
+                http_get(
+                    url,
+                    file,
+                    resume_size=file.tell(),
+                    headers=build_hf_headers(),
+                    expected_size=published.size,
+                    displayed_filename=known.remote_file,
+                )
+            if published.etag and len(published.etag) == 64:  # large files are named by their SHA-256
+                _verify(partial, published.etag)
+            os.replace(partial, known.path)
     except Exception as error:  # the hub's client raises its own, its HTTP library's and the system's errors
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(reason) from error
-    path = Path(place)
-    if published and len(published) == 64:  # large files are named by their SHA-256
-        digest = hashlib.sha256()
-        with open(path, "rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-        if digest.hexdigest() != published:
-            path.unlink()
-            raise ModelError("the checksum of what came is wrong, so it was deleted")
-    return path
+        raise ModelError(next(iter(str(error).strip().splitlines()), type(error).__name__)) from error
+
+
+def _verify(path: Path, sha256: str) -> None:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    if digest.hexdigest() != sha256:
+        path.unlink()
+        raise ModelError("the checksum of what came is wrong, so it was deleted")
 
 
 def megabytes(count: int) -> str:

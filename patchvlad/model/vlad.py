@@ -141,7 +141,7 @@ class VLAD(nn.Module):
         """
         residuals = torch.addcmul(means, mass[..., None], centroid, value=-1)
         weight = CLUSTER_WEIGHTS[self.cluster_weight](mass)
-        return residuals.mul_((weight / residuals.norm(dim=-1).clamp_min(epsilon))[..., None])
+        return residuals * ((weight / residuals.norm(dim=-1).clamp_min(epsilon))[..., None])
 
 
 def normalised_cells(feature_map: Tensor) -> Tensor:

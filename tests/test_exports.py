@@ -1,0 +1,74 @@
+"""Rankings and recalls as others read them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from patchvlad.evaluate.exports import write_kapture_pairs, write_recalls
+from patchvlad.evaluate.metrics import Recall
+from patchvlad.search.retrieval import Ranking
+
+RANKING = Ranking(
+    np.array([[2, 0], [1, -1], [-1, -1]]),
+    np.array([[0.75, -1.5], [1.0, -np.inf], [-np.inf, -np.inf]], dtype=np.float32),
+    ("q/a.jpg", "q/b c.jpg", "q/unreadable.jpg"),
+    ("1.jpg", "2.jpg", "x/3.jpg"),
+)
+PAIRS = [("q/a.jpg", "x/3.jpg", 0.75), ("q/a.jpg", "1.jpg", -1.5), ("q/b c.jpg", "2.jpg", 1.0)]
+
+
+def parse_kapture(text: str) -> list[list[str]]:
+    """The rows of a kapture table: fields separated by commas and padded, comments behind #."""
+    return [[field.strip() for field in line.split(",")] for line in text.splitlines() if line and line[0] != "#"]
+
+
+def test_pairs_are_read_back_best_first(tmp_path: Path) -> None:
+    write_kapture_pairs(tmp_path / "new" / "pairs.txt", RANKING)
+    text = (tmp_path / "new" / "pairs.txt").read_text()
+    assert text.startswith("# kapture format: 1.1\n# query_image, map_image, score\n")
+    assert [(query, image, float(score)) for query, image, score in parse_kapture(text)] == PAIRS
+
+
+def test_pairs_file_is_exact(tmp_path: Path) -> None:
+    write_kapture_pairs(tmp_path / "pairs.txt", RANKING)
+    assert (tmp_path / "pairs.txt").read_bytes() == (
+        b"# kapture format: 1.1\n# query_image, map_image, score\n"
+        b"q/a.jpg, x/3.jpg, 0.750000\nq/a.jpg, 1.jpg, -1.500000\nq/b c.jpg, 2.jpg, 1.000000\n"
+    )
+
+
+def test_names_are_written_in_utf8(tmp_path: Path) -> None:
+    ranking = Ranking(np.array([[0]]), np.ones((1, 1), dtype=np.float32), ("Zürich.jpg",), ("東京.jpg",))
+    write_kapture_pairs(tmp_path / "pairs.txt", ranking)
+    assert "Zürich.jpg, 東京.jpg, 1.000000\n".encode() in (tmp_path / "pairs.txt").read_bytes()
+
+
+def test_no_pair_is_a_file_of_comments(tmp_path: Path) -> None:
+    write_kapture_pairs(tmp_path / "pairs.txt", Ranking(np.zeros((0, 5), int), np.zeros((0, 5)), (), ("1.jpg",)))
+    assert parse_kapture((tmp_path / "pairs.txt").read_text()) == []
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_kapture_reads_the_pairs(tmp_path: Path) -> None:
+    tables = pytest.importorskip("kapture.io.csv", exc_type=ImportError)
+    write_kapture_pairs(tmp_path / "pairs.txt", RANKING)
+    assert tables.get_version_from_csv_file(str(tmp_path / "pairs.txt")) == tables.current_format_version()
+    with open(tmp_path / "pairs.txt") as file:
+        assert [(query, image, float(score)) for query, image, score in tables.table_from_file(file)] == PAIRS
+
+
+def test_recalls_file_is_the_references_with_the_protocol_below(tmp_path: Path) -> None:
+    write_recalls(
+        tmp_path / "recalls.txt",
+        {
+            "NetVLAD": Recall({1: 0.5, 10: 2 / 3}, 6, 1, 20, "positives within 25 m"),
+            "PatchNetVLAD": Recall({1: 0.79499, 10: 1.0}, 6, 1, 20, "positives within 25 m"),
+        },
+    )
+    assert (tmp_path / "recalls.txt").read_bytes() == (
+        b"Recall NetVLAD@1: 0.5000\nRecall NetVLAD@10: 0.6667\n"
+        b"Recall PatchNetVLAD@1: 0.7950\nRecall PatchNetVLAD@10: 1.0000\n"
+        b"# 6 queries, 1 without a positive counted as missed, 20 database images, positives within 25 m\n"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["recalls.txt"]

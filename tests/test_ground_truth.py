@@ -1,0 +1,273 @@
+"""Which database images show the place of a query, from positions and from lists."""
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from patchvlad.errors import GroundTruthError
+from patchvlad.evaluate.ground_truth import GroundTruth
+
+QUERIES = ("a.jpg", "b/c.jpg")
+DATABASE = ("1.jpg", "x/2.jpg", "x/3.jpg")
+
+
+def rows(truth: GroundTruth) -> list[list[int]]:
+    return [found.tolist() for found in truth.positives]
+
+
+def brute_force(queries: np.ndarray, database: np.ndarray, radius: float) -> list[list[int]]:
+    found = []
+    for query in queries:
+        distances = [sum((a - b) ** 2 for a, b in zip(query, other, strict=True)) for other in database]
+        found.append([row for row, distance in enumerate(distances) if distance <= radius**2])
+    return found
+
+
+def write_npz(path: Path, **arrays) -> Path:
+    values = {"utmQ": np.zeros((2, 2)), "utmDb": np.zeros((3, 2)), "posDistThr": 25} | arrays
+    np.savez(path, **{name: value for name, value in values.items() if value is not None})
+    return path
+
+
+def refusal(path: Path, *args, **kwargs) -> str:
+    """The message of the GroundTruthError that reading the file raises."""
+    with pytest.raises(GroundTruthError) as caught:
+        GroundTruth.read(path, *args, **kwargs)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+# --- positions ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_positives_equal_the_loop(dim: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    # Whole numbers, so that many pairs are exactly `radius` apart.
+    queries, database = (generator.integers(0, 12, (n, dim)).astype(float) for n in (23, 41))
+    for radius in (0, 1, 5, 100):
+        truth = GroundTruth.from_positions(queries, database, radius)
+        assert rows(truth) == brute_force(queries, database, radius)
+        assert all(found.dtype == np.int64 for found in truth.positives)
+        assert truth.without_positives == sum(not found for found in rows(truth))
+
+
+def test_the_border_belongs_to_the_radius() -> None:
+    database = np.array([[3.0, 4.0], [3.0, np.nextafter(4, 5)], [-5.0, 0.0]])
+    truth = GroundTruth.from_positions(np.zeros((1, 2)), database, 5)
+    assert rows(truth) == [[0, 2]]
+    assert truth.protocol == "positives within 5 m"
+
+
+@pytest.mark.parametrize(("queries", "database"), [(0, 3), (3, 0), (0, 0)])
+def test_nothing_has_no_positives(queries: int, database: int) -> None:
+    truth = GroundTruth.from_positions(np.zeros((queries, 2)), np.zeros((database, 2)), 1)
+    assert rows(truth) == [[]] * queries
+    assert (len(truth), truth.database, truth.without_positives) == (queries, database, queries)
+
+
+@pytest.mark.parametrize(
+    ("queries", "database", "radius", "said"),
+    [
+        ([[np.nan, 0]], [[0, 0]], 1, "query positions must be finite"),
+        ([[0, 0]], [[0, np.inf]], 1, "database positions must be finite"),
+        ([0, 0], [[0, 0]], 1, "query positions must be finite numbers in rows"),
+        ([[0, 0]], [[0, 0, 0]], 1, "query positions have 2 columns, database ones 3"),
+        ([[0, 0]], [[0, 0]], -1, "at least 0 m, not -1"),
+        ([[0, 0]], [[0, 0]], np.nan, "at least 0 m, not nan"),
+    ],
+)
+def test_impossible_positions_are_refused(queries: list, database: list, radius: float, said: str) -> None:
+    with pytest.raises(GroundTruthError, match=said):
+        GroundTruth.from_positions(np.array(queries, dtype=float), np.array(database, dtype=float), radius)
+
+
+# --- the reference's .npz -------------------------------------------------------------------------------------------
+
+
+def test_npz_gives_positions_and_radius(tmp_path: Path) -> None:
+    path = write_npz(tmp_path / "gt.npz", utmQ=np.array([[0, 0], [50, 0]]), utmDb=np.array([[0, 25], [49, 0], [90, 0]]))
+    assert rows(GroundTruth.read(path, QUERIES, DATABASE)) == [[0], [1]]
+    overridden = GroundTruth.read(path, radius=40)
+    assert rows(overridden) == [[0], [1, 2]]
+    assert overridden.protocol == "positives within 40 m"
+
+
+def test_npz_may_hold_frame_numbers(tmp_path: Path) -> None:
+    path = write_npz(tmp_path / "gt.npz", utmQ=np.arange(2), utmDb=np.arange(3), posDistThr=1)
+    assert rows(GroundTruth.read(path)) == [[0, 1], [0, 1, 2]]
+
+
+@pytest.mark.parametrize("radius", [25, 25.0, np.array([25]), np.array([[25.0]])])
+def test_npz_may_hold_its_radius_in_any_shape(tmp_path: Path, radius) -> None:
+    assert GroundTruth.read(write_npz(tmp_path / "gt.npz", posDistThr=radius)).protocol == "positives within 25 m"
+
+
+def test_npz_without_a_radius_takes_the_one_given(tmp_path: Path) -> None:
+    path = write_npz(tmp_path / "gt.npz", posDistThr=None)
+    assert rows(GroundTruth.read(path, radius=0)) == [[0, 1, 2]] * 2
+    assert "posDistThr" in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["utmQ", "utmDb"])
+def test_npz_without_positions_is_refused(tmp_path: Path, name: str) -> None:
+    assert name in refusal(write_npz(tmp_path / "gt.npz", **{name: None}))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"utmQ": np.full((2, 2), np.nan)}, "query positions must be finite"),
+        ({"utmDb": np.zeros((3, 1))}, "query positions have 2 columns, database ones 1"),
+        ({"utmDb": np.array("text")}, "no ground truth .npz"),
+        ({"posDistThr": np.array([1, 2])}, "no ground truth .npz"),
+        ({"posDistThr": -3}, "at least 0 m"),
+    ],
+)
+def test_npz_with_impossible_numbers_is_refused(tmp_path: Path, arrays: dict, said: str) -> None:
+    assert said in refusal(write_npz(tmp_path / "gt.npz", **arrays))
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ((QUERIES[:1], DATABASE), "positions of 2 images for the queries, but 1 were given: use the image list"),
+        ((QUERIES, DATABASE + QUERIES), "positions of 3 images for the database, but 5 were given: use"),
+    ],
+)
+def test_npz_of_other_images_is_refused(tmp_path: Path, names: tuple, said: str) -> None:
+    assert said in refusal(write_npz(tmp_path / "gt.npz"), *names)
+
+
+class Trap:
+    """Makes a folder if it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+def test_pickles_are_refused_unexecuted(tmp_path: Path) -> None:
+    trap = Trap(tmp_path / "sprung")
+    path = write_npz(tmp_path / "gt.npz", utmQ=np.array([trap], dtype=object))
+    assert "allow_pickle" in refusal(path)
+    path.write_bytes(pickle.dumps(trap))
+    refusal(path)
+    assert not trap.folder.exists()
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "gt.npz"
+    for content in (b"", b"not a zip", b"PK\x03\x04 and no more"):
+        path.write_bytes(content)
+        assert "utmQ, utmDb and posDistThr" in refusal(path)
+    with open(path, "wb") as file:
+        np.save(file, np.zeros((2, 2)))
+    assert "utmQ, utmDb and posDistThr" in refusal(path)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_damage_anywhere_gives_a_truth_or_a_named_error(tmp_path: Path, save) -> None:
+    path = tmp_path / "gt.npz"
+    save(path, utmQ=np.zeros((2, 2)), utmDb=np.ones((3, 2)), posDistThr=25)
+    whole = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    refused = 0
+    for seed in range(100):
+        generator = np.random.default_rng(seed)
+        content = whole.copy()
+        content[generator.integers(0, len(content), 3)] = generator.integers(0, 256, 3)
+        path.write_bytes(content.tobytes())
+        try:
+            GroundTruth.read(path)
+        except GroundTruthError as error:
+            refused += 1
+            assert str(path) in str(error)
+    assert refused > 50
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    assert "does not exist: give an .npz (utmQ, utmDb, posDistThr) or a .csv" in refusal(tmp_path / "gt.npz")
+
+
+# --- csv ------------------------------------------------------------------------------------------------------------
+
+
+def write_csv(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8", newline="")
+    return path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "query,positives\na.jpg,1.jpg;x/3.jpg\nb/c.jpg,x/2.jpg\n",
+        "query,positives\nb/c.jpg,x/2.jpg\na.jpg,1.jpg\na.jpg,x/3.jpg;1.jpg\n",
+        "place,positives,query\n7,1.jpg;x/3.jpg,a.jpg\n8,x/2.jpg,b/c.jpg\n",
+        '\ufeffquery,positives\r\n"a.jpg","x/3.jpg; 1.jpg;"\r\n b/c.jpg , x/2.jpg\r\n',
+        "query,positives\nq/a.jpg,set/db/1.jpg;set/db/x/3.jpg\nq/b/c.jpg,set/db/x/2.jpg\n",
+        "query,positives\n/data/q/a.jpg,db/1.jpg;db/x/3.jpg\n/data/q/b/c.jpg,db/x/2.jpg\n",
+        "query,positives\na.jpg,1.jpg;x/3.jpg;x/4.jpg\nb/c.jpg,x/2.jpg\nd.jpg,1.jpg\n",
+    ],
+    ids=["plain", "repeated", "other columns", "from a spreadsheet", "folders", "absolute", "more than there is"],
+)
+def test_csv_lists_positives_by_name(tmp_path: Path, text: str) -> None:
+    truth = GroundTruth.read(write_csv(tmp_path / "gt.csv", text), QUERIES, DATABASE)
+    assert rows(truth) == [[0, 2], [1]]
+    assert (truth.database, truth.protocol) == (3, "positives listed in gt.csv")
+
+
+def test_csv_prefix_is_the_one_under_which_most_names_meet(tmp_path: Path) -> None:
+    # By itself db/x/1.jpg could be 1.jpg below db/x; the other names say that the root is db.
+    names = ("1.jpg", "x/1.jpg", "x/2.jpg")
+    path = write_csv(tmp_path / "gt.csv", "query,positives\na.jpg,db/x/1.jpg;db/x/2.jpg;db/1.jpg\n")
+    assert rows(GroundTruth.read(path, ["a.jpg"], names)) == [[0, 1, 2]]
+    path = write_csv(tmp_path / "gt.csv", "query,positives\na.jpg,db/x/1.jpg;db/x/2.jpg\n")
+    assert rows(GroundTruth.read(path, ["a.jpg"], names)) == [[1, 2]]
+
+
+def test_csv_queries_may_have_no_positive(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "gt.csv", "query,positives\na.jpg,\nb/c.jpg\n")
+    truth = GroundTruth.read(path, QUERIES, DATABASE)
+    assert rows(truth) == [[], []]
+    assert truth.without_positives == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("query,positive\na.jpg,1.jpg\n", r"needs the columns query and positives, it has \['query', 'positive'\]"),
+        ("", "needs the columns query and positives, it has None"),
+        ("a.jpg,1.jpg\n", "needs the columns query and positives"),
+        (
+            "query,positives\nz.jpg,1.jpg\n",
+            "names no image of the queries: it has 'z.jpg', among the queries is 'a.jpg'",
+        ),
+        (
+            "query,positives\na.jpg,z.jpg\n",
+            "names no image of the database: it has 'z.jpg', among the database is '1.jpg'",
+        ),
+        ("positives,query\n1.jpg\n", "names no image of the queries"),
+    ],
+)
+def test_csv_that_does_not_meet_the_images_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(GroundTruthError, match=said) as caught:
+        GroundTruth.read(write_csv(tmp_path / "gt.csv", text), QUERIES, DATABASE)
+    assert str(tmp_path / "gt.csv") in str(caught.value)
+
+
+def test_csv_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "gt.csv"
+    path.write_bytes(b"query,positives\n\xff\xfe\x00")
+    assert "cannot be read as a csv" in refusal(path, QUERIES, DATABASE)
+
+
+def test_csv_needs_names_and_takes_no_radius(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "gt.CSV", "query,positives\na.jpg,1.jpg\n")
+    assert "needs the names of queries and database" in refusal(path)
+    assert "a radius does not apply" in refusal(path, QUERIES, DATABASE, radius=5)

@@ -1,0 +1,167 @@
+"""Fusion and re-ranking against loops."""
+
+from pathlib import Path
+
+import numpy as np
+import oracle
+import pytest
+import torch
+
+from patchvlad.errors import ConfigError, MismatchError
+from patchvlad.features.store import FeatureStore, Recipe, open_writer
+from patchvlad.search.matching import match_ransac, match_rapid
+from patchvlad.search.reranking import fuse, rerank
+from patchvlad.search.retrieval import Ranking, read_candidates, retrieve
+
+
+def make_store(folder: Path, count: int, seed: int, sizes: tuple[int, ...] = (2, 3), dim: int = 8) -> FeatureStore:
+    recipe = Recipe("f" * 64, "m", (64, 80), "patchnetvlad", tuple((s, 1) for s in sizes), (4, 5), 16, dim)
+    generator = np.random.default_rng(seed)
+
+    def unit(*shape: int) -> np.ndarray:
+        values = generator.normal(size=shape).astype(np.float32)
+        return values / np.linalg.norm(values, axis=-1, keepdims=True)
+
+    with open_writer(folder, recipe, [f"{folder.name}{i}.jpg" for i in range(count)]) as writer:
+        patches = {size: unit(count, len(grid), dim) for size, grid in recipe.patch_grids().items()}
+        writer.append(unit(count, dim), patches)
+    return FeatureStore(folder)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_fusion_equals_the_loop(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    scores = generator.random((int(generator.integers(1, 30)), 3))
+    if seed == 0:
+        scores[:, 1] = 0.1 + 0.2  # a constant that is no round number
+    weights = [0.45, 0.15, 0.4]
+    np.testing.assert_allclose(fuse(scores, weights), oracle.fuse(scores, weights), atol=1e-12)
+
+
+def test_fusion_of_equal_scores_or_nothing_is_zero() -> None:
+    assert fuse(np.full((4, 2), 0.3), [1, 1]).tolist() == [0, 0, 0, 0]
+    assert fuse(np.empty((0, 2)), [1, 1]).shape == (0,)
+    with pytest.raises(ConfigError, match="1 weights for 2"):
+        fuse(np.ones((3, 2)), [1])
+
+
+def test_candidates_are_those_of_highest_dot_product(tmp_path: Path) -> None:
+    queries, database = make_store(tmp_path / "q", 4, 0), make_store(tmp_path / "d", 11, 1)
+    found = retrieve(queries, database, k=5)
+    for row in range(4):
+        products = [float(queries.global_[row] @ database.global_[i]) for i in range(11)]
+        expected = sorted(range(11), key=lambda i: -products[i])[:5]
+        assert found.indices[row].tolist() == expected
+        np.testing.assert_allclose(found.scores[row], sorted(products, reverse=True)[:5], rtol=1e-5)
+    assert found.query_names == queries.names
+
+
+def test_more_candidates_than_images_are_padded(tmp_path: Path) -> None:
+    queries, database = make_store(tmp_path / "q", 2, 0), make_store(tmp_path / "d", 3, 1)
+    found = retrieve(queries, database, k=5)
+    assert (found.indices[:, 3:] == -1).all()
+    assert np.isneginf(found.scores[:, 3:]).all()
+    again = rerank(found, queries, database, match_rapid)
+    assert (again.indices[:, 3:] == -1).all()
+    assert sorted(again.indices[0, :3].tolist()) == [0, 1, 2]
+
+
+def test_of_a_group_only_the_best_is_a_candidate(tmp_path: Path) -> None:
+    queries, database = make_store(tmp_path / "q", 3, 0), make_store(tmp_path / "d", 12, 1)
+    groups = np.arange(12) // 4
+    everything, found = retrieve(queries, database, k=12), retrieve(queries, database, k=2, groups=groups)
+    for row in range(3):
+        expected, seen = [], set()
+        for index in everything.indices[row]:
+            if groups[index] not in seen:
+                seen.add(groups[index])
+                expected.append(index)
+        assert found.indices[row].tolist() == expected[:2]
+    with pytest.raises(ConfigError, match="one number for each of 12"):
+        retrieve(queries, database, groups=np.arange(3))
+
+
+@pytest.mark.parametrize("matcher", [match_ransac, match_rapid])
+def test_reranking_equals_the_loop(tmp_path: Path, matcher) -> None:
+    queries, database = make_store(tmp_path / "q", 3, 0), make_store(tmp_path / "d", 7, 1)
+    candidates = retrieve(queries, database, k=6)
+    weights = [0.7, 0.3]
+    found = rerank(candidates, queries, database, matcher, weights)
+    for row in range(3):
+        rows = candidates.indices[row]
+        pairs = [matcher(queries.descriptors(row), database.descriptors(i)) for i in rows]
+        scores = oracle.fuse(np.array([[pair.scores[2], pair.scores[3]] for pair in pairs]), weights)
+        order = sorted(range(6), key=lambda i: -scores[i])
+        assert found.indices[row].tolist() == [rows[i] for i in order]
+        np.testing.assert_allclose(found.scores[row], [scores[i] for i in order], atol=1e-6)
+
+
+def test_a_copy_of_the_query_comes_first(tmp_path: Path) -> None:
+    database = make_store(tmp_path / "d", 9, 3)
+    found = rerank(retrieve(database, database, k=9), database, database, match_ransac)
+    assert found.indices[:, 0].tolist() == list(range(9))
+
+
+def test_depth_leaves_the_rest_in_order_behind(tmp_path: Path) -> None:
+    queries, database = make_store(tmp_path / "q", 2, 0), make_store(tmp_path / "d", 8, 1)
+    candidates = retrieve(queries, database, k=8)
+    found = rerank(candidates, queries, database, match_rapid, depth=3)
+    assert (found.indices[:, 3:] == candidates.indices[:, 3:]).all()
+    assert (np.sort(found.indices[:, :3]) == np.sort(candidates.indices[:, :3])).all()
+
+
+def test_ties_keep_the_order_of_the_candidates(tmp_path: Path) -> None:
+    queries, database = make_store(tmp_path / "q", 1, 0), make_store(tmp_path / "d", 6, 1)
+    candidates = retrieve(queries, database, k=6)
+
+    def indifferent(image0, image1):
+        match = match_rapid(image0, image1)
+        return type(match)(dict.fromkeys(match.scores, 1.0), match.points0, match.points1)
+
+    found = rerank(candidates, queries, database, indifferent)
+    assert found.indices.tolist() == candidates.indices.tolist()
+
+
+def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+    queries, database = make_store(tmp_path / "q", 2, 0), make_store(tmp_path / "d", 3, 1)
+    other = make_store(tmp_path / "o", 3, 1, sizes=(2,))
+    plain = make_store(tmp_path / "p", 2, 0, sizes=())
+    candidates = retrieve(queries, database)
+    with pytest.raises(MismatchError, match="patch sizes"):
+        retrieve(queries, other)
+    with pytest.raises(ConfigError, match="other stores"):
+        rerank(candidates, database, database)
+    with pytest.raises(ConfigError, match="3 weights for patch sizes"):
+        rerank(candidates, queries, database, weights=[1, 1, 1])
+    with pytest.raises(ConfigError, match="global descriptors only"):
+        rerank(retrieve(plain, plain), plain, plain)
+    with pytest.raises(ConfigError, match="k = 0"):
+        retrieve(queries, database, k=0)
+
+
+def test_candidates_of_other_means_are_read_and_checked(tmp_path: Path) -> None:
+    queries, database = make_store(tmp_path / "q", 2, 0), make_store(tmp_path / "d", 3, 1)
+    np.save(tmp_path / "c.npy", np.array([[2, 0], [1, -1]]))
+    found = read_candidates(tmp_path / "c.npy", queries, database)
+    assert isinstance(found, Ranking)
+    assert found.indices.tolist() == [[2, 0], [1, -1]]
+    assert found.scores[0, 0] > found.scores[0, 1]
+    assert np.isneginf(found.scores[1, 1])
+    for wrong in (np.array([[3, 0], [1, 0]]), np.array([[0.5, 1], [1, 0]]), np.array([[0, 1]]), np.array([0, 1])):
+        np.save(tmp_path / "c.npy", wrong)
+        with pytest.raises(MismatchError, match=r"c\.npy"):
+            read_candidates(tmp_path / "c.npy", queries, database)
+    with pytest.raises(MismatchError, match=r"gone\.npy"):
+        read_candidates(tmp_path / "gone.npy", queries, database)
+
+
+def test_stores_in_half_precision_rerank_alike(tmp_path: Path) -> None:
+    queries, database = make_store(tmp_path / "q", 2, 0), make_store(tmp_path / "d", 5, 1)
+    with open_writer(tmp_path / "h", database.recipe, database.names, dtype="float16") as writer:
+        writer.append(np.array(database.global_), {size: np.array(p) for size, p in database.patches.items()})
+    half = FeatureStore(tmp_path / "h")
+    assert half.patches[2].dtype == np.float16
+    assert half.descriptors(0).patches[2].dtype == torch.float32
+    exact = rerank(retrieve(queries, database), queries, database, match_rapid)
+    rough = rerank(retrieve(queries, half), queries, half, match_rapid)
+    assert exact.indices.tolist() == rough.indices.tolist()
