@@ -41,7 +41,14 @@ def measure(
         with cli.bar(f"{data.name} {name}") as progress:
             started = time.perf_counter()
             ranking = pv.rerank(
-                candidates, queries, database, MATCHERS[name], settings.weights, depth, progress=progress
+                candidates,
+                queries,
+                database,
+                MATCHERS[name],
+                settings.weights,
+                settings.global_weight,
+                depth=depth,
+                progress=progress,
             )
             seconds = (time.perf_counter() - started) / len(queries)
             print(f"{data.name} {name}: {seconds:.2f} s a query", flush=True)
@@ -56,7 +63,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--preset", default="lite", choices=config.PRESETS)
     parser.add_argument("--model", help="instead of the preset's")
-    parser.add_argument("--matchers", nargs="*", default=["rapid", "ransac"], choices=list(MATCHERS))
+    parser.add_argument("--matchers", nargs="*", default=["rapid", "ransac", "voting"], choices=list(MATCHERS))
     parser.add_argument("--rerank", type=int, help="candidates re-ranked (default: all 100)")
     arguments = parser.parse_args()
     settings = config.read_preset(arguments.preset)

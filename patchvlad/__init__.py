@@ -28,6 +28,7 @@ _HOMES = {
     "load_model": "model.checkpoints",
     "match_ransac": "search.matching",
     "match_rapid": "search.matching",
+    "match_voting": "search.matching",
     "read_image": "features.images",
     "recall": "evaluate.metrics",
     "rerank": "search.reranking",

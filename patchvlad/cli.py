@@ -110,7 +110,6 @@ def build_parser() -> argparse.ArgumentParser:
     match.add_argument("--radius", type=float, metavar="M", help="metres within which images are positives (for .npz)")
     match.add_argument("--candidates", type=count, metavar="N", help="images retrieved a query (default: the preset's)")
     match.add_argument("--rerank", type=whole, metavar="N", help="how many of them to re-rank, 0: none (default: all)")
-    match.add_argument("--matcher", choices=("ransac", "rapid"), help="geometric verification (default: the preset's)")
     match.add_argument("--figures", type=whole, default=0, metavar="N", help="draw the first N queries' best matches")
     _add_model_options(match)
     _add_extraction_options(match)
@@ -124,9 +123,9 @@ def build_parser() -> argparse.ArgumentParser:
     compare.add_argument("first", type=Path, metavar="A", help="a photo")
     compare.add_argument("second", type=Path, metavar="B", help="another photo")
     compare.add_argument("--plot", type=Path, metavar="F.png", help="draw the matches into this file")
-    compare.add_argument(
-        "--matcher", choices=("ransac", "rapid"), help="geometric verification (default: the preset's)"
-    )
+    for matching in (match, compare):
+        matchers = tuple(config.MATCHER_NAMES.values())
+        matching.add_argument("--matcher", choices=matchers, help="geometric verification (default: the preset's)")
     _add_model_options(compare)
 
     fit = command(
@@ -178,7 +177,9 @@ def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=_at_least(1), default=os.cpu_count() or 1, metavar="N", help="threads that read photos"
     )
-    parser.add_argument("--store-dtype", choices=("float32", "float16"), default="float32", help="of patch descriptors")
+    parser.add_argument(
+        "--store-dtype", choices=("float32", "float16"), help="of patch descriptors (default: the preset's)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="start anew, whatever the store holds")
     parser.add_argument("--skip-unreadable", action="store_true", help="go on past photos that cannot be read")
 
@@ -230,10 +231,10 @@ def do_match(arguments: argparse.Namespace) -> None:
     # What can be wrong without a look at a photo is found before the long part.
     for store in stores.values():
         check_patches(settings, store)
-    queries, database = ({**stores, **photos}[name].names for name in sources)
-    truth = read_truth(arguments.ground_truth, arguments.radius, queries, database)
+    names = (stores[name].names if name in stores else photos[name].names for name in sources)
+    truth = read_truth(arguments.ground_truth, arguments.radius, *names)
     if photos:
-        model = load(settings, arguments.device)
+        model = load(settings, arguments.device, *stores.values())
         for name, images in photos.items():
             stores[name] = extract_photos(arguments.out / "stores" / name, images, settings, model, arguments)
     results = match_stores(
@@ -351,7 +352,7 @@ def extract_photos(
             size=settings.size,
             batch=arguments.batch or settings.batch,
             workers=arguments.workers,
-            dtype=arguments.store_dtype,
+            dtype=arguments.store_dtype or settings.store_dtype,
             overwrite=arguments.overwrite,
             skip_unreadable=arguments.skip_unreadable,
             preset=settings.name,

@@ -5,8 +5,10 @@
     [global_params]    pooling, resumepath, num_pcs, num_clusters, patch_sizes, strides
 
 `resumepath` with `num_pcs` and ".pth.tar" behind it is the checkpoint, as in the reference; where no such file lies,
-its name stands for the known model. `model = NAME` (or a file) says it in one. Files are looked for from the current
-folder, then from the config's own.
+its name stands for the known model. Files are looked for from the current folder, then from the config's own.
+
+Beyond the reference there are `model = NAME` (or a file), which says it in one, `storedtype` (float32 | float16),
+`globalweight2use`, and the matcher `voting`.
 """
 
 import configparser
@@ -21,7 +23,7 @@ from .errors import ConfigError
 
 PRESETS = ("lite", "performance", "speed", "storage", "netvlad_extract")
 POOLINGS = ("patchnetvlad", "netvlad", "max", "avg")
-MATCHER_NAMES = {"ransac": "ransac", "spatialapproximator": "rapid"}  # the reference's name in lower case -> ours
+MATCHER_NAMES = {"ransac": "ransac", "spatialapproximator": "rapid", "voting": "voting"}  # in lower case -> ours
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,9 @@ class Config:
         components: D; 0 means no whitening; None takes the model's.
         clusters: K; None takes the model's.
         patch_sizes, patch_strides, weights: in cells, and the weight of each patch size in the fused score.
-        matcher: `ransac` or `rapid`.
+        global_weight: the same for the score that retrieved the candidate; 0 in the paper.
+        matcher: `ransac`, `rapid` or `voting`.
+        store_dtype: of patch descriptors on disk.
         ks: where recall is counted; the largest is how many candidates there are.
         candidates_file: .npy of candidates to re-rank instead of retrieving them.
     """
@@ -52,7 +56,9 @@ class Config:
     patch_sizes: tuple[int, ...]
     patch_strides: tuple[int, ...]
     weights: tuple[float, ...]
+    global_weight: float
     matcher: str
+    store_dtype: str
     ks: tuple[int, ...]
     candidates_file: str | None
 
@@ -110,7 +116,7 @@ def _parse(text: str, name: str, folder: Path) -> Config:
             f"{name}: {len(sizes)} patch_sizes, {len(strides)} strides and {len(weights)} patchweights2use: "
             "give as many of each"
         )
-    matcher = values.one_of("feature_match", "matcher", "RANSAC", ("RANSAC", "spatialApproximator"))
+    matcher = values.one_of("feature_match", "matcher", "RANSAC", ("RANSAC", "spatialApproximator", "voting"))
     candidates = values.text("feature_match", "pred_input_path", "None")
     components = values.whole("global_params", "num_pcs", -1)
     return Config(
@@ -124,7 +130,9 @@ def _parse(text: str, name: str, folder: Path) -> Config:
         patch_sizes=sizes,
         patch_strides=strides,
         weights=weights,
+        global_weight=values.number("feature_match", "globalweight2use", 0.0),
         matcher=MATCHER_NAMES[matcher],
+        store_dtype=values.one_of("feature_extract", "storedtype", "float32", ("float32", "float16")),
         ks=tuple(sorted(values.wholes("feature_match", "n_values_all", (1, 5, 10, 20, 50, 100), least=1))),
         candidates_file=None if candidates == "None" else candidates,
     )
@@ -167,6 +175,12 @@ class _Values:
     def wholes(self, section: str, key: str, default: tuple[int, ...], least: float = -math.inf) -> tuple[int, ...]:
         said = "whole numbers" + (f" of at least {least}" if least > 0 else "") + ", separated by commas"
         return self._list(section, key, default, int, said, lambda number: number >= least)
+
+    def number(self, section: str, key: str, default: float) -> float:
+        found = self.numbers(section, key, (default,))
+        if len(found) != 1:
+            raise ConfigError(f"{self.name}: [{section}] {key} must be one number, not {len(found)}")
+        return found[0]
 
     def whole(self, section: str, key: str, default: int) -> int:
         found = self.wholes(section, key, (default,))

@@ -15,6 +15,7 @@ from .evaluate.exports import write_kapture_pairs, write_recalls
 from .evaluate.figures import write_match_figure
 from .evaluate.ground_truth import GroundTruth
 from .evaluate.metrics import Recall, recall
+from .features.extraction import recipe_of
 from .features.images import ImageList, read_image
 from .features.store import FeatureStore
 from .model.checkpoints import load_model
@@ -47,8 +48,14 @@ class Results:
         return list(self.stages.values())[-1]
 
 
-def load(settings: Config, device: str = "auto") -> PatchNetVLAD:
-    """Loads the model that a config names, checked against what else the config says."""
+def load(settings: Config, device: str = "auto", *stores: FeatureStore) -> PatchNetVLAD:
+    """Loads the model that a config names, checked against what else the config says.
+
+    Raises:
+        ConfigError: there is no such device.
+        ModelError: there is no such model, or the config asks for another.
+        MismatchError: one of the stores was made by another model, so its features cannot meet this one's.
+    """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -56,7 +63,7 @@ def load(settings: Config, device: str = "auto") -> PatchNetVLAD:
     except (RuntimeError, AssertionError, ImportError) as error:
         reason = str(error).splitlines()[0].split(". ")[0]
         raise ConfigError(f"device {device} cannot be used here ({reason}): try --device cpu") from error
-    return load_model(
+    model = load_model(
         settings.model,
         pooling=settings.pooling,
         patch_sizes=settings.patch_sizes,
@@ -65,6 +72,14 @@ def load(settings: Config, device: str = "auto") -> PatchNetVLAD:
         components=settings.components,
         device=device,
     )
+    for store in stores:
+        differences = store.recipe.differences(recipe_of(model, settings.size or store.recipe.size))
+        if differences:
+            raise MismatchError(
+                f"{store.folder} and preset {settings.name} do not belong together: {'; '.join(differences)}. "
+                "Give the preset or config, and the model, that the store was extracted with"
+            )
+    return model
 
 
 def check_patches(settings: Config, store: FeatureStore) -> None:
@@ -125,7 +140,8 @@ def match_stores(
         started = time.perf_counter()
         with bar("re-rank") as progress:
             matcher = MATCHERS[settings.matcher]
-            reranked = rerank(retrieved, queries, database, matcher, settings.weights, depth, progress)
+            weights = settings.weights, settings.global_weight
+            reranked = rerank(retrieved, queries, database, matcher, *weights, depth=depth, progress=progress)
         results.stages["PatchNetVLAD"] = reranked
         results.seconds["PatchNetVLAD"] = time.perf_counter() - started
     for stage, ranking in results.stages.items():

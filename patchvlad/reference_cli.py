@@ -156,10 +156,8 @@ def _download(arguments: argparse.Namespace) -> None:
     released = [known for known in KNOWN_MODELS.values() if known.repository]
     if arguments.ask_for_permission:
         total = megabytes(sum(known.expected_bytes for known in released))
-        if input(f"Download all released models into {models_folder()} (about {total})? [y/n] ").lower() not in (
-            "y",
-            "yes",
-        ):
+        print(f"Download all released models into {models_folder()} (about {total})? [y/n] ", end="", flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise ConfigError("nothing was downloaded")
     for known in released:
         print(download(known.name))

@@ -87,6 +87,32 @@ def inlier_count(homography: Array, points1: Array, points0: Array, tolerance: f
     return count
 
 
+def consensus(points1: Array, points0: Array, tolerance: float, refits: int = 3) -> list[bool]:
+    """Displacement voting: the largest set of matches that move alike, refitted by an affine map held towards a shift."""
+    count = len(points1)
+    if count < 4:
+        return [False] * count
+    moves = [p0 - p1 for p0, p1 in zip(points0.astype(float), points1.astype(float), strict=True)]
+    votes = [[math.dist(a, b) <= tolerance for b in moves] for a in moves]
+    best = max(range(count), key=lambda i: (sum(votes[i]), -i))
+    inliers = votes[best]
+    for _ in range(refits):
+        chosen = [i for i in range(count) if inliers[i]]
+        if len(chosen) < 4:
+            break
+        centre = sum(points1[i].astype(float) for i in chosen) / len(chosen)
+        rows = [[*(points1[i] - centre), 1.0] for i in chosen] + [[100.0, 0, 0], [0, 100.0, 0]]
+        targets = [moves[i] for i in chosen] + [np.zeros(2), np.zeros(2)]
+        affine = np.linalg.lstsq(np.array(rows), np.array(targets), rcond=None)[0]
+        again = [
+            math.dist(np.array([*(points1[i] - centre), 1.0]) @ affine, moves[i]) <= tolerance for i in range(count)
+        ]
+        if sum(again) < sum(inliers):
+            break
+        inliers = again
+    return inliers
+
+
 def fuse(scores: Array, weights: list[float]) -> list[float]:
     """scores (k, S) -> weighted sums of z-scores; a constant column contributes 0."""
     totals = [0.0] * len(scores)

@@ -66,6 +66,7 @@ def test_public_names_are_these() -> None:
         "load_model",
         "match_ransac",
         "match_rapid",
+        "match_voting",
         "read_image",
         "recall",
         "rerank",

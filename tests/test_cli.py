@@ -242,7 +242,7 @@ def test_match_takes_positions_and_a_radius(world: Path, run: Run) -> None:
 
 
 def test_match_takes_the_matcher_told(world: Path, run: Run) -> None:
-    for matcher in ("ransac", "rapid"):
+    for matcher in ("ransac", "rapid", "voting"):
         words = ["compare", world / "photos/queries/a.png", world / "photos/database/street/3.png"]
         code, out, _ = run(*words, "--config", world / "tiny.ini", "--matcher", matcher)
         assert code == 0 and f"({matcher}, " in out
@@ -404,7 +404,14 @@ def test_mistakes_end_in_one_line_that_helps(mistake: str, world: Path, mess: No
 
 def test_wrong_truth_is_told_before_photos_are_extracted(world: Path, mess: None, run: Run) -> None:
     code, _, err = run(*match_words(world, "--ground-truth", "others.csv", stores=False))
-    assert code == 1 and "others.csv" in err and "extracted" not in err
+    assert code == 1 and "others.csv" in err and "images into" not in err
+    assert not Path("results").exists()
+
+
+def test_store_of_another_model_is_told_before_photos_are_extracted(world: Path, mess: None, run: Run) -> None:
+    code, _, err = run(*match_words(world, "--queries", "other", stores=False))
+    assert code == 1 and "images into" not in err
+    assert "other and preset" in err and "model other.safetensors" in err and "Give the preset or config" in err
     assert not Path("results").exists()
 
 

@@ -67,14 +67,15 @@ PAPER = Config(
     patch_sizes=(2, 5, 8),
     patch_strides=(1, 1, 1),
     weights=(0.45, 0.15, 0.4),
+    global_weight=0.0,
     matcher="ransac",
     ks=(1, 5, 10, 20, 50, 100),
     candidates_file=None,
+    store_dtype="float32",
 )
 FAST = {"patch_sizes": (5,), "patch_strides": (1,), "weights": (1.0,), "matcher": "rapid"}
 GLOBAL = {"patch_sizes": (5,), "patch_strides": (1,), "weights": (1.0,), "pooling": "netvlad"}
 EXPECTED = {
-    "lite": replace(PAPER, name="lite", model="lite", components=None),
     "performance": PAPER,
     "speed": replace(PAPER, name="speed", model="mapillary-512", components=512, **FAST),
     "storage": replace(PAPER, name="storage", model="mapillary-128", components=128, **FAST),
@@ -105,8 +106,14 @@ def refusal(ini: Path, text: str) -> str:
     return message
 
 
-def test_every_preset_has_the_papers_numbers() -> None:
-    assert {name: read_preset(name) for name in PRESETS} == EXPECTED
+def test_presets_have_the_papers_numbers() -> None:
+    assert {name: read_preset(name) for name in EXPECTED} == EXPECTED
+
+
+def test_the_default_preset_is_the_embedded_model() -> None:
+    found = read_preset("lite")
+    assert set(PRESETS) == {"lite", *EXPECTED}
+    assert (found.model, found.size, found.ks) == ("lite", PAPER.size, PAPER.ks)
 
 
 def test_unknown_preset_names_the_known_ones() -> None:
@@ -166,10 +173,13 @@ def test_the_rest_of_what_a_file_can_say(ini: Path) -> None:
         ini,
         PERFORMANCE.replace("= None", "= candidates.npy")
         .replace("1,5,10,20,50,100", "20,1")
+        .replace("RANSAC", "voting\nglobalweight2use = 0.25")
+        .replace("[feature_extract]", "[feature_extract]\nstoredtype = float16")
         .replace("strides = 1,1,1", "strides = 1,2,3\nnum_clusters = 64"),
     )
     assert found.candidates_file == "candidates.npy"
     assert found.ks == (1, 20)
+    assert (found.matcher, found.global_weight, found.store_dtype) == ("voting", 0.25, "float16")
     assert found.patch_strides == (1, 2, 3)
     assert found.clusters == 64
 
@@ -237,6 +247,16 @@ def test_model_names_a_known_model_or_a_file_beside_the_config(ini: Path) -> Non
         ("1,5,10,20,50,100", "0,5", "[feature_match] n_values_all = 0,5: whole numbers of at least 1"),
         ("0.45,0.15,0.4", "0.45;0.15;0.4", "[feature_match] patchweights2use = 0.45;0.15;0.4: finite numbers"),
         ("0.45,0.15,0.4", "0.45,0.15,nan", "[feature_match] patchweights2use = 0.45,0.15,nan: finite numbers"),
+        (
+            "0.45,0.15,0.4",
+            "1,1,1\nglobalweight2use = 1,2",
+            "[feature_match] globalweight2use must be one number, not 2",
+        ),
+        (
+            "[feature_extract]",
+            "[feature_extract]\nstoredtype = int8",
+            "[feature_extract] storedtype = int8: choose from",
+        ),
         ("0.45,0.15,0.4", "1", "3 patch_sizes, 3 strides and 1 patchweights2use: give as many of each"),
         ("strides = 1,1,1", "strides = 1,1", "3 patch_sizes, 2 strides and 3 patchweights2use: give as many of each"),
         ("cachebatchsize = 5", "cachebatchsize = five", "[feature_extract] cachebatchsize = five: whole numbers"),

@@ -9,7 +9,7 @@ import torch
 from patchvlad.errors import ConfigError, MismatchError
 from patchvlad.model.network import Descriptors
 from patchvlad.model.vlad import PatchGrid
-from patchvlad.search.matching import match_ransac, match_rapid, mutual_nearest_neighbours
+from patchvlad.search.matching import consensus, match_ransac, match_rapid, match_voting, mutual_nearest_neighbours
 
 
 def random_patches(count: int, dim: int, seed: int) -> torch.Tensor:
@@ -82,6 +82,42 @@ def test_ransac_inliers_are_those_of_the_homography_from_image_1_to_image_0() ->
     refined, _ = cv2.findHomography(points1[mask.ravel() == 1], points0[mask.ravel() == 1], 0)
     assert match.scores[2] * len(grid) == pytest.approx(mask.sum())
     assert oracle.inlier_count(refined, match.points1[2], match.points0[2], 24.0) == mask.sum()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_consensus_equals_the_loop(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    count = int(generator.integers(0, 60))
+    points1 = (generator.integers(0, 40, (count, 2)) * 16 + 7).astype(np.float32)
+    turn = np.eye(2) + generator.normal(scale=0.05, size=(2, 2))
+    points0 = (points1 @ turn.T + generator.integers(-90, 90, 2)).astype(np.float32)
+    wild = generator.random(count) < 0.5
+    points0[wild] = generator.integers(0, 640, (int(wild.sum()), 2))
+    assert consensus(points1, points0, 24).tolist() == oracle.consensus(points1, points0, 24)
+
+
+def test_consensus_finds_what_moves_alike_among_outliers_and_follows_a_change_of_scale() -> None:
+    generator = np.random.default_rng(0)
+    points1 = generator.uniform(0, 600, (80, 2)).astype(np.float32)
+    points0 = points1 * 1.15 + (40, -20)
+    points0[50:] = generator.uniform(0, 600, (30, 2))
+    found = consensus(points1, points0.astype(np.float32), 24)
+    assert found[:50].all()
+    assert found[50:].sum() <= 3
+    shift_only = consensus(points1, points0.astype(np.float32), 24, refits=0)
+    assert shift_only.sum() < 30
+    assert consensus(points1[:3], points1[:3], 24).tolist() == [False] * 3
+
+
+def test_voting_scores_the_share_of_patches_in_the_consensus() -> None:
+    grid = PatchGrid(8, 9, 2)
+    patches0, patches1 = random_patches(len(grid), 16, 0), random_patches(len(grid), 16, 1)
+    patches1[:30] = patches0[:30]
+    match = match_voting(describe({2: patches0}, 8, 9), describe({2: patches1}, 8, 9))
+    assert match.scores[2] == len(match.points0[2]) / len(grid)
+    assert len(match.points0[2]) >= 30
+    alone = describe({2: patches0}, 8, 9)
+    assert match_voting(alone, alone).score == 1
 
 
 def test_fewer_than_four_matches_or_no_model_score_zero() -> None:

@@ -96,6 +96,20 @@ def test_reranking_equals_the_loop(tmp_path: Path, matcher) -> None:
         np.testing.assert_allclose(found.scores[row], [scores[i] for i in order], atol=1e-6)
 
 
+def test_the_candidates_own_scores_count_as_one_more_patch_size(tmp_path: Path) -> None:
+    queries, database = make_store(tmp_path / "q", 2, 0), make_store(tmp_path / "d", 7, 1)
+    candidates = retrieve(queries, database, k=7)
+    found = rerank(candidates, queries, database, match_rapid, [0.7, 0.3], global_weight=0.5)
+    for row in range(2):
+        pairs = [match_rapid(queries.descriptors(row), database.descriptors(i)) for i in candidates.indices[row]]
+        scores = [[*pair.scores.values(), score] for pair, score in zip(pairs, candidates.scores[row], strict=True)]
+        expected = oracle.fuse(np.array(scores, dtype=np.float64), [0.7, 0.3, 0.5])
+        order = sorted(range(7), key=lambda i: -expected[i])
+        assert found.indices[row].tolist() == [candidates.indices[row][i] for i in order]
+    only_global = rerank(candidates, queries, database, match_rapid, [0, 0], global_weight=1)
+    assert only_global.indices.tolist() == candidates.indices.tolist()
+
+
 def test_a_copy_of_the_query_comes_first(tmp_path: Path) -> None:
     database = make_store(tmp_path / "d", 9, 3)
     found = rerank(retrieve(database, database, k=9), database, database, match_ransac)

@@ -141,7 +141,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
             warnings.filterwarnings("ignore", module="PIL")  # of large photos and of damaged EXIF
             with Image.open(path) as opened:
                 opened.load()  # turns a TIFF upright by itself, and finds EXIF that lies behind the pixels
-                turn = _UPRIGHT.get(opened.getexif().get(ExifTags.Base.Orientation))
+                turn = _UPRIGHT.get(opened.getexif().get(ExifTags.Base.Orientation, 1))
                 image = opened if turn is None else opened.transpose(turn)
                 if image.mode.startswith("I") or image.mode == "F":
                     return np.repeat(_eight_bits(np.asarray(image))[..., None], 3, axis=2)

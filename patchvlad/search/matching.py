@@ -1,7 +1,8 @@
 """Geometric verification of two images by their patch descriptors.
 
 Mutual nearest neighbours on the dot product are scored, for each patch size, by RANSAC homography inliers or by rapid
-spatial scoring (Hausler et al. 2021, section 3.4). Every score is higher for better and per patch of the query.
+spatial scoring (Hausler et al. 2021, section 3.4), or by displacement voting, which is ours: as cheap as the latter
+and as discerning as the former. Every score is higher for better and per patch of the query.
 """
 
 from collections.abc import Callable, Sequence
@@ -95,7 +96,54 @@ def match_rapid(image0: Descriptors, image1: Descriptors) -> Match:
     return _match(image0, image1, score)
 
 
-MATCHERS: dict[str, Matcher] = {"ransac": match_ransac, "rapid": match_rapid}
+def match_voting(image0: Descriptors, image1: Descriptors) -> Match:
+    """Scores two images by displacement voting: the share of image 0's patches that `consensus` finds inliers."""
+
+    def score(size: int, rows0: np.ndarray, rows1: np.ndarray) -> tuple[float, np.ndarray]:
+        grid0, grid1 = image0.grids[size], image1.grids[size]
+        inliers = consensus(grid1.points[rows1], grid0.points[rows0], grid0.tolerance)
+        return inliers.sum() / len(grid0), inliers
+
+    return _match(image0, image1, score)
+
+
+def consensus(points1: np.ndarray, points0: np.ndarray, tolerance: float, refits: int = 3) -> np.ndarray:
+    """Finds the largest set of matches that move alike.
+
+    Every match votes for its own displacement; the one with most others within `tolerance` wins. An affine map is then
+    fitted to its inliers, by least squares held towards a mere shift, and inliers are counted anew, as long as these
+    do not become fewer. There is no sampling, so equal input gives equal output.
+
+    Args:
+        points1, points0: (M, 2) matching points in pixels.
+        tolerance: in pixels.
+        refits: how often to refit at most.
+
+    Returns:
+        (M,) bool, none with fewer than four matches.
+    """
+    if len(points1) < 4:
+        return np.zeros(len(points1), dtype=bool)
+    moves = (points0 - points1).astype(np.float64)
+    near = ((moves[:, None] - moves) ** 2).sum(axis=-1) <= tolerance**2
+    inliers = near[near.sum(axis=1).argmax()]
+    for _ in range(refits):
+        if inliers.sum() < 4:
+            break
+        centred = points1 - points1[inliers].mean(axis=0, dtype=np.float64)
+        terms = np.column_stack([centred, np.ones(len(centred))])
+        normal = terms[inliers].T @ terms[inliers] + np.diag([_STIFFNESS, _STIFFNESS, 0])
+        affine = np.linalg.solve(normal, terms[inliers].T @ moves[inliers])
+        refitted = ((moves - terms @ affine) ** 2).sum(axis=1) <= tolerance**2
+        if refitted.sum() < inliers.sum():
+            break
+        inliers = refitted
+    return inliers
+
+
+_STIFFNESS = 1e4  # square pixels: as if one more match, 100 pixels off the centre, said that there is only a shift
+
+MATCHERS: dict[str, Matcher] = {"ransac": match_ransac, "rapid": match_rapid, "voting": match_voting}
 
 
 def _match(

@@ -36,6 +36,7 @@ def rerank(
     database: FeatureStore,
     matcher: Matcher = match_ransac,
     weights: Sequence[float] | None = None,
+    global_weight: float = 0.0,
     depth: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Ranking:
@@ -44,8 +45,9 @@ def rerank(
     Args:
         candidates: from `retrieve`.
         queries, database: the stores that the candidates came from.
-        matcher: `match_ransac`, `match_rapid`, or any function of that form.
+        matcher: `match_ransac`, `match_rapid`, `match_voting`, or any function of that form.
         weights: one a patch size; None weighs all alike.
+        global_weight: of the candidates' own scores, fused as one more patch size would be; 0 in the paper.
         depth: how many candidates to re-rank; the rest keep their order behind them, with score -inf.
         progress: called after each query with (queries done, queries in all).
     """
@@ -65,7 +67,9 @@ def rerank(
         found = found[found >= 0]
         query = queries.descriptors(row)
         pairs = [list(matcher(query, database.descriptors(i)).scores.values()) for i in found]
-        fused = fuse(np.array(pairs, dtype=np.float64).reshape(len(found), len(weights)), weights)
+        columns = np.array(pairs, dtype=np.float64).reshape(len(found), len(weights))
+        retrieved = candidates.scores[row, : len(found)].astype(np.float64)
+        fused = fuse(np.column_stack([columns, retrieved]), [*weights, global_weight])
         order = np.argsort(-fused, kind="stable")
         indices[row, : len(found)] = found[order]
         scores[row, : len(found)] = fused[order]
