@@ -13,7 +13,10 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.stem}.partial{path.suffix}")
     try:
+        partial.touch()
+        mode = partial.stat().st_mode
         yield partial
+        partial.chmod(mode)  # some libraries make files that only their owner may read
         with open(partial, "r+b") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)

@@ -7,7 +7,6 @@ Results go to standard output; progress and notices to standard error.
 import argparse
 import contextlib
 import logging
-import os
 import shlex
 import sys
 import time
@@ -15,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import __version__, config
+from . import __version__, config, options
 from .errors import ConfigError, PatchvladError
 
 if TYPE_CHECKING:
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from .features.store import FeatureStore
     from .model.network import PatchNetVLAD
     from .pipeline import Results
-
-BACKBONES = {"lite": "efficientnet-lite0", "vgg16": "vgg16"}
-CLUSTER_WEIGHTS = ("exact", "floor", "root")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,146 +50,18 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The whole command line."""
-    parser = argparse.ArgumentParser(
-        prog="patchvlad",
-        description="Visual place recognition: find photos of the same place, verify them geometrically, measure it.",
-        epilog="Start with 'patchvlad demo'. 'patchvlad COMMAND --help' explains a command.",
+    """The whole command line, with the functions behind it."""
+    return options.build_parser(
+        {
+            "demo": do_demo,
+            "extract": do_extract,
+            "match": do_match,
+            "compare": do_compare,
+            "fit": do_fit,
+            "models": do_models,
+            "download": do_download,
+        }
     )
-    parser.add_argument("--version", action="version", version=f"patchvlad {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    count, whole = _at_least(1), _at_least(0)
-
-    def command(name: str, function: Callable[[argparse.Namespace], None], summary: str, example: str):
-        made = commands.add_parser(
-            name,
-            help=summary,
-            description=summary[0].upper() + summary[1:] + ".",
-            epilog=f"example:\n  {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        made.set_defaults(function=function)
-        return made
-
-    demo = command(
-        "demo", do_demo, "recognise places in sample photos and draw the matches", "patchvlad demo --out demo"
-    )
-    demo.add_argument("--out", type=Path, default=Path("demo"), help="folder for photos and results (default: demo)")
-
-    extract = command(
-        "extract",
-        do_extract,
-        "describe photos and keep the features in a store; an interrupted run goes on",
-        "patchvlad extract photos/database --out stores/database",
-    )
-    extract.add_argument("photos", type=Path, help="folder of photos, or text file with one image path a line")
-    extract.add_argument("--root", type=Path, help="what paths in a list file are relative to (default: its folder)")
-    extract.add_argument("--out", type=Path, required=True, metavar="STORE", help="folder of the store")
-    _add_model_options(extract)
-    _add_extraction_options(extract)
-
-    match = command(
-        "match",
-        do_match,
-        "find every query in the database: retrieve, re-rank, measure",
-        "patchvlad match --queries photos/q --database photos/db --out results --ground-truth photos/gt.csv",
-    )
-    for name in ("queries", "database"):
-        match.add_argument(
-            f"--{name}", type=Path, required=True, metavar="X", help="photos (folder or list file) or a store"
-        )
-    match.add_argument("--out", type=Path, required=True, metavar="RESULTS", help="folder for rankings and recalls")
-    match.add_argument("--root", type=Path, help="what the paths in list files are relative to (default: their folder)")
-    match.add_argument(
-        "--ground-truth", type=Path, metavar="G", help=".npz (utmQ, utmDb, posDistThr) or .csv (query, positives)"
-    )
-    match.add_argument("--radius", type=float, metavar="M", help="metres within which images are positives (for .npz)")
-    match.add_argument("--candidates", type=count, metavar="N", help="images retrieved a query (default: the preset's)")
-    match.add_argument("--rerank", type=whole, metavar="N", help="how many of them to re-rank, 0: none (default: all)")
-    match.add_argument("--figures", type=whole, default=0, metavar="N", help="draw the first N queries' best matches")
-    _add_model_options(match)
-    _add_extraction_options(match)
-
-    compare = command(
-        "compare",
-        do_compare,
-        "score two photos and draw their matches",
-        "patchvlad compare a.jpg b.jpg --plot matches.png",
-    )
-    compare.add_argument("first", type=Path, metavar="A", help="a photo")
-    compare.add_argument("second", type=Path, metavar="B", help="another photo")
-    compare.add_argument("--plot", type=Path, metavar="F.png", help="draw the matches into this file")
-    for matching in (match, compare):
-        matchers = tuple(config.MATCHER_NAMES.values())
-        matching.add_argument("--matcher", choices=matchers, help="geometric verification (default: the preset's)")
-    _add_model_options(compare)
-
-    fit = command(
-        "fit",
-        do_fit,
-        "make a model of one's own from a few hundred photos, without training",
-        "patchvlad fit photos --backbone lite --clusters 16 --components 512 --out mine.safetensors",
-    )
-    fit.add_argument("photos", type=Path, nargs="+", help="folders of photos or list files; never the test set")
-    fit.add_argument("--out", type=Path, required=True, metavar="FILE.safetensors", help="where the model goes")
-    fit.add_argument("--backbone", choices=tuple(BACKBONES), default="lite", help="dense network (default: lite)")
-    fit.add_argument(
-        "--backbone-weights", type=Path, metavar="FILE", help="ImageNet weights (default: found or downloaded)"
-    )
-    fit.add_argument("--clusters", type=count, default=16, metavar="K", help="clusters of NetVLAD (default: 16)")
-    fit.add_argument("--components", type=whole, default=512, metavar="D", help="length of descriptors (default: 512)")
-    fit.add_argument(
-        "--cluster-weight", choices=CLUSTER_WEIGHTS, default="exact", help="of next to empty clusters (default: exact)"
-    )
-    fit.add_argument("--images", type=count, default=1000, metavar="N", help="photos drawn at most (default: 1000)")
-    fit.add_argument("--samples", type=count, default=10_000, metavar="S", help="whitening patches (default: 10000)")
-    fit.add_argument("--seed", type=whole, default=0, help="of every random draw (default: 0)")
-    fit.add_argument("--half", action="store_true", help="keep the whitening in half precision: half the file")
-    fit.add_argument("--without-backbone", action="store_true", help="leave the ImageNet weights out of the file")
-
-    models = command(
-        "models", do_models, "list the known models, or download them", "patchvlad models download mapillary-512"
-    )
-    actions = models.add_subparsers(metavar="download")
-    download = actions.add_parser("download", help="fetch models for offline use", description="Fetch models.")
-    download.add_argument("names", nargs="*", metavar="NAME", help="known models; see 'patchvlad models'")
-    download.add_argument("--all", action="store_true", help="all of them")
-    download.set_defaults(function=do_download)
-    return parser
-
-
-def _add_model_options(parser: argparse.ArgumentParser) -> None:
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--preset", choices=config.PRESETS, help="model, patches and matcher (default: lite)")
-    which.add_argument("--config", type=Path, metavar="FILE.ini", help="the same from a file in the reference's format")
-    parser.add_argument("--model", help="known name or checkpoint, instead of the preset's; see 'patchvlad models'")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
-
-
-def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--batch", type=_at_least(1), metavar="N", help="photos the network takes at a time (default: the preset's)"
-    )
-    parser.add_argument(
-        "--workers", type=_at_least(1), default=os.cpu_count() or 1, metavar="N", help="threads that read photos"
-    )
-    parser.add_argument(
-        "--store-dtype", choices=("float32", "float16"), help="of patch descriptors (default: the preset's)"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="start anew, whatever the store holds")
-    parser.add_argument("--skip-unreadable", action="store_true", help="go on past photos that cannot be read")
-
-
-def _at_least(least: int) -> Callable[[str], int]:
-    """An argument type: whole numbers from `least`."""
-
-    def whole_number(text: str) -> int:
-        number = int(text)
-        if number < least:
-            raise argparse.ArgumentTypeError(f"must be at least {least}, not {number}")
-        return number
-
-    return whole_number
 
 
 # --- what the commands do -------------------------------------------------------------------------------------------
@@ -276,10 +144,10 @@ def do_fit(arguments: argparse.Namespace) -> None:
     if arguments.out.suffix != ".safetensors":
         raise ConfigError(f"--out {arguments.out}: models end in .safetensors")
     images = ImageList.join([ImageList.read(photos) for photos in arguments.photos])
-    backbone = make_backbone(BACKBONES[arguments.backbone])
+    backbone = make_backbone(options.BACKBONES[arguments.backbone])
     backbone.load_state_dict(imagenet_weights(backbone.name, arguments.backbone_weights))
-    with contextlib.ExitStack() as stack:
-        bars = {step: stack.enter_context(bar(step)) for step in ("cells", "patches")}
+    with bar("fit") as progress:
+        passes = {"cells": 0, "patches": 1}
         model = fit(
             backbone.eval().requires_grad_(False),
             images,
@@ -289,7 +157,7 @@ def do_fit(arguments: argparse.Namespace) -> None:
             most_images=arguments.images,
             samples=arguments.samples,
             seed=arguments.seed,
-            progress=lambda step, done, total: bars[step](done, total),
+            progress=lambda step, done, total: progress(passes[step] * total + done, 2 * total),
         )
     used = min(len(images), arguments.images)
     notes = f"fitted on {used} of {len(images)} photos, seed {arguments.seed}, patchvlad {__version__}"
@@ -394,7 +262,7 @@ def bar(label: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on standard error that appears only if the work takes longer than two seconds."""
     from tqdm import tqdm
 
-    with tqdm(desc=label, unit="", delay=2, leave=False, dynamic_ncols=True) as shown:
+    with tqdm(desc=label, unit="", delay=2, leave=False, disable=None, dynamic_ncols=True) as shown:
 
         def update(done: int, total: int) -> None:
             if shown.total is None:

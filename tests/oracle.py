@@ -88,7 +88,7 @@ def inlier_count(homography: Array, points1: Array, points0: Array, tolerance: f
 
 
 def consensus(points1: Array, points0: Array, tolerance: float, refits: int = 3) -> list[bool]:
-    """Displacement voting: the largest set of matches that move alike, refitted by an affine map held towards a shift."""
+    """Displacement voting: the largest set of matches that move alike, refitted by an affine map held to a shift."""
     count = len(points1)
     if count < 4:
         return [False] * count

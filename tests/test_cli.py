@@ -285,7 +285,7 @@ def test_models_tells_which_are_there(world: Path, run: Run, monkeypatch: pytest
 
 
 def test_fit_makes_a_model_that_extracts(world: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(cli.BACKBONES, "lite", "tiny")
+    monkeypatch.setitem(options.BACKBONES, "lite", "tiny")
     monkeypatch.setattr(checkpoints, "imagenet_weights", lambda *_: TinyBackbone().state_dict())
     words = ["fit", world / "photos/database", world / "photos/queries", "--out", "new/mine.safetensors"]
     words += ["--clusters", 3, "--components", 6, "--images", 4, "--samples", 60, "--half"]

@@ -1,0 +1,147 @@
+"""What can be said on the command line: commands, options and their help."""
+
+import argparse
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from . import __version__, config
+
+BACKBONES = {"lite": "efficientnet-lite0", "vgg16": "vgg16"}
+CLUSTER_WEIGHTS = ("exact", "floor", "root")
+MATCHERS = ("ransac", "rapid", "voting")
+
+
+def build_parser(functions: Mapping[str, Callable[[argparse.Namespace], None]]) -> argparse.ArgumentParser:
+    """The whole command line; `functions` by name of the command are what it calls."""
+    parser = argparse.ArgumentParser(
+        prog="patchvlad",
+        description="Visual place recognition: find photos of the same place, verify them geometrically, measure it.",
+        epilog="Start with 'patchvlad demo'. 'patchvlad COMMAND --help' explains a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"patchvlad {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    count, whole = _at_least(1), _at_least(0)
+
+    def command(name: str, summary: str, example: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        made.set_defaults(function=functions[name])
+        return made
+
+    demo = command("demo", "recognise places in sample photos and draw the matches", "patchvlad demo --out demo")
+    demo.add_argument("--out", type=Path, default=Path("demo"), help="folder for photos and results (default: demo)")
+
+    extract = command(
+        "extract",
+        "describe photos and keep the features in a store; an interrupted run goes on",
+        "patchvlad extract photos/database --out stores/database",
+    )
+    extract.add_argument("photos", type=Path, help="folder of photos, or text file with one image path a line")
+    extract.add_argument("--root", type=Path, help="what paths in a list file are relative to (default: its folder)")
+    extract.add_argument("--out", type=Path, required=True, metavar="STORE", help="folder of the store")
+    _add_model_options(extract)
+    _add_extraction_options(extract)
+
+    match = command(
+        "match",
+        "find every query in the database: retrieve, re-rank, measure",
+        "patchvlad match --queries photos/q --database photos/db --out results --ground-truth photos/gt.csv",
+    )
+    for name in ("queries", "database"):
+        match.add_argument(
+            f"--{name}", type=Path, required=True, metavar="X", help="photos (folder or list file) or a store"
+        )
+    match.add_argument("--out", type=Path, required=True, metavar="RESULTS", help="folder for rankings and recalls")
+    match.add_argument("--root", type=Path, help="what the paths in list files are relative to (default: their folder)")
+    match.add_argument(
+        "--ground-truth", type=Path, metavar="G", help=".npz (utmQ, utmDb, posDistThr) or .csv (query, positives)"
+    )
+    match.add_argument("--radius", type=float, metavar="M", help="metres within which images are positives (for .npz)")
+    match.add_argument("--candidates", type=count, metavar="N", help="images retrieved a query (default: the preset's)")
+    match.add_argument("--rerank", type=whole, metavar="N", help="how many of them to re-rank, 0: none (default: all)")
+    match.add_argument("--figures", type=whole, default=0, metavar="N", help="draw the first N queries' best matches")
+    _add_model_options(match)
+    _add_extraction_options(match)
+
+    compare = command(
+        "compare",
+        "score two photos and draw their matches",
+        "patchvlad compare a.jpg b.jpg --plot matches.png",
+    )
+    compare.add_argument("first", type=Path, metavar="A", help="a photo")
+    compare.add_argument("second", type=Path, metavar="B", help="another photo")
+    compare.add_argument("--plot", type=Path, metavar="F.png", help="draw the matches into this file")
+    for matching in (match, compare):
+        matchers = tuple(config.MATCHER_NAMES.values())
+        matching.add_argument("--matcher", choices=matchers, help="geometric verification (default: the preset's)")
+    _add_model_options(compare)
+
+    fit = command(
+        "fit",
+        "make a model of one's own from a few hundred photos, without training",
+        "patchvlad fit photos --backbone lite --clusters 16 --components 512 --out mine.safetensors",
+    )
+    fit.add_argument("photos", type=Path, nargs="+", help="folders of photos or list files; never the test set")
+    fit.add_argument("--out", type=Path, required=True, metavar="FILE.safetensors", help="where the model goes")
+    fit.add_argument("--backbone", choices=tuple(BACKBONES), default="lite", help="dense network (default: lite)")
+    fit.add_argument(
+        "--backbone-weights", type=Path, metavar="FILE", help="ImageNet weights (default: found or downloaded)"
+    )
+    fit.add_argument("--clusters", type=count, default=16, metavar="K", help="clusters of NetVLAD (default: 16)")
+    fit.add_argument("--components", type=whole, default=512, metavar="D", help="length of descriptors (default: 512)")
+    fit.add_argument(
+        "--cluster-weight", choices=CLUSTER_WEIGHTS, default="exact", help="of next to empty clusters (default: exact)"
+    )
+    fit.add_argument("--images", type=count, default=1000, metavar="N", help="photos drawn at most (default: 1000)")
+    fit.add_argument("--samples", type=count, default=10_000, metavar="S", help="whitening patches (default: 10000)")
+    fit.add_argument("--seed", type=whole, default=0, help="of every random draw (default: 0)")
+    fit.add_argument("--half", action="store_true", help="keep the whitening in half precision: half the file")
+    fit.add_argument("--without-backbone", action="store_true", help="leave the ImageNet weights out of the file")
+
+    models = command("models", "list the known models, or download them", "patchvlad models download mapillary-512")
+    actions = models.add_subparsers(metavar="download")
+    download = actions.add_parser("download", help="fetch models for offline use", description="Fetch models.")
+    download.add_argument("names", nargs="*", metavar="NAME", help="known models; see 'patchvlad models'")
+    download.add_argument("--all", action="store_true", help="all of them")
+    download.set_defaults(function=functions["download"])
+    return parser
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--preset", choices=config.PRESETS, help="model, patches and matcher (default: lite)")
+    which.add_argument("--config", type=Path, metavar="FILE.ini", help="the same from a file in the reference's format")
+    parser.add_argument("--model", help="known name or checkpoint, instead of the preset's; see 'patchvlad models'")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+
+
+def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--batch", type=_at_least(1), metavar="N", help="photos the network takes at a time (default: the preset's)"
+    )
+    parser.add_argument(
+        "--workers", type=_at_least(1), default=os.cpu_count() or 1, metavar="N", help="threads that read photos"
+    )
+    parser.add_argument(
+        "--store-dtype", choices=("float32", "float16"), help="of patch descriptors (default: the preset's)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="start anew, whatever the store holds")
+    parser.add_argument("--skip-unreadable", action="store_true", help="go on past photos that cannot be read")
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    """An argument type: whole numbers from `least`."""
+
+    def whole_number(text: str) -> int:
+        number = int(text)
+        if number < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, not {number}")
+        return number
+
+    return whole_number
