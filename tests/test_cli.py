@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from tiny import TinyBackbone, photo, write_config, write_model, write_photos
 
-from patchvlad import __version__, cli
+from patchvlad import __version__, cli, options
 from patchvlad.errors import StoreError
 from patchvlad.features.images import read_image
 from patchvlad.features.store import FeatureStore
