@@ -306,7 +306,7 @@ def _open_rows(path: Path, shape: tuple[int, ...], dtype: np.dtype, rows: int) -
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
     """A copy in float32: a memory map is read once, here."""
-    return torch.from_numpy(np.array(array, dtype=np.float32))
+    return torch.from_numpy(np.array(array)).float()
 
 
 def _check_names(names: Sequence[str]) -> None:

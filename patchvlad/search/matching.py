@@ -5,7 +5,8 @@ spatial scoring (Hausler et al. 2021, section 3.4), or by displacement voting, w
 and as discerning as the former. Every score is higher for better and per patch of the query.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import cv2
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from ..errors import ConfigError, MismatchError
 from ..model.network import Descriptors
+from ..model.vlad import PatchGrid
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,45 @@ class Match:
         return float(sum(weight * score for weight, score in zip(weights, self.scores.values(), strict=True)))
 
 
+# (patch grid of image 0, of image 1, matching rows0 (M,), rows1 (M,)) -> score, which matches count (M,) bool
+Verifier = Callable[[PatchGrid, PatchGrid, np.ndarray, np.ndarray], tuple[float, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class PatchMatcher:
+    """Mutual nearest neighbours scored by a verifier: two images at a time, or one against many in batches."""
+
+    verify: Verifier
+
+    def __call__(self, image0: Descriptors, image1: Descriptors) -> Match:
+        """Matches image 1 (database) with image 0 (query)."""
+        if image0.grids.keys() != image1.grids.keys() or not image0.grids:
+            sizes0, sizes1 = tuple(image0.grids), tuple(image1.grids)
+            raise MismatchError(f"images described with patch sizes {sizes0} and {sizes1} cannot be matched")
+        scores, points0, points1 = {}, {}, {}
+        for size, grid0 in image0.grids.items():
+            grid1 = image1.grids[size]
+            rows0, rows1 = mutual_nearest_neighbours(image0.patches[size], image1.patches[size])
+            scores[size], kept = self.verify(grid0, grid1, rows0, rows1)
+            points0[size], points1[size] = grid0.points[rows0[kept]], grid1.points[rows1[kept]]
+        return Match(scores, points0, points1)
+
+    def score_many(self, image0: Descriptors, images1: Iterable[Descriptors], pool: Executor) -> np.ndarray:
+        """Scores one image against many, as one at a time would; `pool` verifies while the next matches are sought.
+
+        Returns:
+            (k, S) float64: a row for each of the k images, a column a patch size.
+        """
+        jobs = [
+            pool.submit(self.verify, grid0, image1.grids[size], *mutual_nearest_neighbours(patches0, patches1))
+            for image1 in images1
+            for (size, grid0), patches0, patches1 in zip(
+                image0.grids.items(), image0.patches.values(), image1.patches.values(), strict=True
+            )
+        ]
+        return np.array([job.result()[0] for job in jobs], dtype=np.float64).reshape(-1, len(image0.grids))
+
+
 Matcher = Callable[[Descriptors, Descriptors], Match]
 
 
@@ -57,54 +98,38 @@ def mutual_nearest_neighbours(patches0: Tensor, patches1: Tensor) -> tuple[np.nd
     return nearest0[rows1], rows1
 
 
-def match_ransac(image0: Descriptors, image1: Descriptors) -> Match:
-    """Scores two images by the inliers of a homography from image 1 (database) to image 0 (query).
+def verify_ransac(grid0: PatchGrid, grid1: PatchGrid, rows0: np.ndarray, rows1: np.ndarray) -> tuple[float, np.ndarray]:
+    """Share of image 0's patches that are inliers of a RANSAC homography, within 1.5 patch strides.
 
-    The score of a patch size is the share of image 0's patches that are inliers within 1.5 patch strides; 0 with fewer
-    than four mutual matches or without a model. OpenCV seeds its own sampling: equal input gives equal output.
+    0 with fewer than four matches or without a model. OpenCV seeds its own sampling: equal input gives equal output.
     """
-
-    def score(size: int, rows0: np.ndarray, rows1: np.ndarray) -> tuple[float, np.ndarray]:
-        grid0, grid1 = image0.grids[size], image1.grids[size]
-        inliers = np.zeros(len(rows0), dtype=bool)
-        if len(rows0) >= 4:
-            model, mask = cv2.findHomography(grid1.points[rows1], grid0.points[rows0], cv2.RANSAC, grid0.tolerance)
-            if model is not None:
-                inliers = mask.ravel().astype(bool)
-        return inliers.sum() / len(grid0), inliers
-
-    return _match(image0, image1, score)
+    inliers = np.zeros(len(rows0), dtype=bool)
+    if len(rows0) >= 4:
+        model, mask = cv2.findHomography(grid1.points[rows1], grid0.points[rows0], cv2.RANSAC, grid0.tolerance)
+        if model is not None:
+            inliers = mask.ravel().astype(bool)
+    return inliers.sum() / len(grid0), inliers
 
 
-def match_rapid(image0: Descriptors, image1: Descriptors) -> Match:
-    """Scores two images by rapid spatial scoring: matches vote by how close their displacement is to the mean one.
+def verify_rapid(grid0: PatchGrid, grid1: PatchGrid, rows0: np.ndarray, rows1: np.ndarray) -> tuple[float, np.ndarray]:
+    """Rapid spatial scoring: matches vote by how close their displacement is to the mean one.
 
-    With displacements d in grid cells and residuals r = |d - mean(d)|, the score of a patch size is the sum over mutual
-    matches of (X - r_x)^2 + (Y - r_y)^2 over the number of image 0's patches; X, Y are the largest column and row.
+    With displacements d in grid cells and residuals r = |d - mean(d)|, the score is the sum over mutual matches of
+    (X - r_x)^2 + (Y - r_y)^2 over the number of image 0's patches; X, Y are the largest column and row.
     """
-
-    def score(size: int, rows0: np.ndarray, rows1: np.ndarray) -> tuple[float, np.ndarray]:
-        grid0, grid1 = image0.grids[size], image1.grids[size]
-        kept = np.ones(len(rows0), dtype=bool)
-        if len(rows0) == 0:
-            return 0.0, kept
-        displacements = grid1.indices[rows1] - grid0.indices[rows0]
-        residuals = np.abs(displacements - displacements.mean(axis=0))
-        largest = np.array([grid0.columns - 1, grid0.rows - 1])
-        return float(((largest - residuals) ** 2).sum() / len(grid0)), kept
-
-    return _match(image0, image1, score)
+    kept = np.ones(len(rows0), dtype=bool)
+    if len(rows0) == 0:
+        return 0.0, kept
+    displacements = grid1.indices[rows1] - grid0.indices[rows0]
+    residuals = np.abs(displacements - displacements.mean(axis=0))
+    largest = np.array([grid0.columns - 1, grid0.rows - 1])
+    return float(((largest - residuals) ** 2).sum() / len(grid0)), kept
 
 
-def match_voting(image0: Descriptors, image1: Descriptors) -> Match:
-    """Scores two images by displacement voting: the share of image 0's patches that `consensus` finds inliers."""
-
-    def score(size: int, rows0: np.ndarray, rows1: np.ndarray) -> tuple[float, np.ndarray]:
-        grid0, grid1 = image0.grids[size], image1.grids[size]
-        inliers = consensus(grid1.points[rows1], grid0.points[rows0], grid0.tolerance)
-        return inliers.sum() / len(grid0), inliers
-
-    return _match(image0, image1, score)
+def verify_voting(grid0: PatchGrid, grid1: PatchGrid, rows0: np.ndarray, rows1: np.ndarray) -> tuple[float, np.ndarray]:
+    """Displacement voting: share of image 0's patches that `consensus` finds inliers, within 1.5 patch strides."""
+    inliers = consensus(grid1.points[rows1], grid0.points[rows0], grid0.tolerance)
+    return inliers.sum() / len(grid0), inliers
 
 
 def consensus(points1: np.ndarray, points0: np.ndarray, tolerance: float, refits: int = 3) -> np.ndarray:
@@ -125,7 +150,8 @@ def consensus(points1: np.ndarray, points0: np.ndarray, tolerance: float, refits
     if len(points1) < 4:
         return np.zeros(len(points1), dtype=bool)
     moves = (points0 - points1).astype(np.float64)
-    near = ((moves[:, None] - moves) ** 2).sum(axis=-1) <= tolerance**2
+    across, down = moves.T
+    near = (across[:, None] - across) ** 2 + (down[:, None] - down) ** 2 <= tolerance**2
     inliers = near[near.sum(axis=1).argmax()]
     for _ in range(refits):
         if inliers.sum() < 4:
@@ -143,22 +169,7 @@ def consensus(points1: np.ndarray, points0: np.ndarray, tolerance: float, refits
 
 _STIFFNESS = 1e4  # square pixels: as if one more match, 100 pixels off the centre, said that there is only a shift
 
-MATCHERS: dict[str, Matcher] = {"ransac": match_ransac, "rapid": match_rapid, "voting": match_voting}
-
-
-def _match(
-    image0: Descriptors,
-    image1: Descriptors,
-    score: Callable[[int, np.ndarray, np.ndarray], tuple[float, np.ndarray]],
-) -> Match:
-    """Runs `score(patch size, rows0, rows1) -> score, kept (M,) bool` over the patch sizes of both images."""
-    if image0.grids.keys() != image1.grids.keys() or not image0.grids:
-        sizes0, sizes1 = tuple(image0.grids), tuple(image1.grids)
-        raise MismatchError(f"images described with patch sizes {sizes0} and {sizes1} cannot be matched")
-    scores, points0, points1 = {}, {}, {}
-    for size in image0.grids:
-        rows0, rows1 = mutual_nearest_neighbours(image0.patches[size], image1.patches[size])
-        scores[size], kept = score(size, rows0, rows1)
-        points0[size] = image0.grids[size].points[rows0[kept]]
-        points1[size] = image1.grids[size].points[rows1[kept]]
-    return Match(scores, points0, points1)
+match_ransac = PatchMatcher(verify_ransac)
+match_rapid = PatchMatcher(verify_rapid)
+match_voting = PatchMatcher(verify_voting)
+MATCHERS: dict[str, PatchMatcher] = {"ransac": match_ransac, "rapid": match_rapid, "voting": match_voting}

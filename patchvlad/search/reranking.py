@@ -1,12 +1,15 @@
 """Candidates reordered by geometric verification, scores fused over the patch sizes."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 import numpy as np
 
 from ..errors import ConfigError
 from ..features.store import FeatureStore
-from .matching import Matcher, match_ransac
+from ..model.network import Descriptors
+from .matching import Matcher, PatchMatcher, match_ransac
 from .retrieval import Ranking
 
 
@@ -62,17 +65,24 @@ def rerank(
         raise ConfigError(f"{len(weights)} weights for patch sizes {sizes}: give one weight a patch size")
     indices = candidates.indices.copy()
     scores = np.full(indices.shape, -np.inf, dtype=np.float32)
-    for row in range(len(indices)):
-        found = indices[row, :depth]
-        found = found[found >= 0]
-        query = queries.descriptors(row)
-        pairs = [list(matcher(query, database.descriptors(i)).scores.values()) for i in found]
-        columns = np.array(pairs, dtype=np.float64).reshape(len(found), len(weights))
-        retrieved = candidates.scores[row, : len(found)].astype(np.float64)
-        fused = fuse(np.column_stack([columns, retrieved]), [*weights, global_weight])
-        order = np.argsort(-fused, kind="stable")
-        indices[row, : len(found)] = found[order]
-        scores[row, : len(found)] = fused[order]
-        if progress:
-            progress(row + 1, len(indices))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for row in range(len(indices)):
+            found = indices[row, :depth]
+            found = found[found >= 0]
+            images = (database.descriptors(i) for i in found)
+            columns = _scores(matcher, queries.descriptors(row), images, pool).reshape(len(found), len(weights))
+            retrieved = candidates.scores[row, : len(found)].astype(np.float64)
+            fused = fuse(np.column_stack([columns, retrieved]), [*weights, global_weight])
+            order = np.argsort(-fused, kind="stable")
+            indices[row, : len(found)] = found[order]
+            scores[row, : len(found)] = fused[order]
+            if progress:
+                progress(row + 1, len(indices))
     return Ranking(indices, scores, candidates.query_names, candidates.database_names)
+
+
+def _scores(matcher: Matcher, query: Descriptors, images: Iterable[Descriptors], pool: Executor) -> np.ndarray:
+    """(k, S) scores of a query against k images, in batches where the matcher can."""
+    if isinstance(matcher, PatchMatcher):
+        return matcher.score_many(query, images, pool)
+    return np.array([list(matcher(query, image).scores.values()) for image in images], dtype=np.float64)
