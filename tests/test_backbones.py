@@ -5,9 +5,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import patchvlad as pv
 from patchvlad.errors import ModelError
 from patchvlad.model.backbones import VGG16, EfficientNetLite0, SameConv2d, compact, make_backbone
-from patchvlad.model.checkpoints import _lite0_file, imagenet_weights, read_pickle
+from patchvlad.model.checkpoints import _lite0_file, fingerprint, imagenet_weights, read_pickle
 
 
 def test_vgg16_has_torchvisions_layer_numbers_and_ends_before_the_last_relu() -> None:
@@ -100,6 +101,20 @@ def test_compaction_keeps_dot_products() -> None:
     assert small.shape == (6, 5, 1, 1)
     wide, narrow = F.conv2d(x, weight, bias).flatten(2), F.conv2d(x, small, small_bias).flatten(2)
     torch.testing.assert_close(narrow.mT @ narrow, wide.mT @ wide, atol=1e-4, rtol=1e-5)
+
+
+def test_compaction_is_the_cholesky_factor() -> None:
+    torch.manual_seed(1)
+    weight, bias = torch.randn(30, 6, 1, 1), torch.randn(30)
+    affine = torch.cat([weight[:, :, 0, 0], bias[:, None]], dim=1).double()
+    expected = torch.linalg.cholesky(affine.T @ affine).T.float()
+    small, small_bias = compact(weight, bias)
+    torch.testing.assert_close(torch.cat([small[:, :, 0, 0], small_bias[:, None]], dim=1), expected)
+
+
+def test_the_fingerprint_of_the_embedded_model_is_the_same_on_every_machine() -> None:
+    model = pv.load_model("lite")
+    assert fingerprint(model) == "d6f7ac26728bbb646cbd632f587f49d68a76a0aa09d619556d754577e9cac7e0"
 
 
 def test_channels_last_changes_nothing() -> None:

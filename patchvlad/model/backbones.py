@@ -5,6 +5,7 @@ A backbone knows its own `dim` (C), `stride` (pixels a cell) and input normalisa
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -150,7 +151,8 @@ def compact(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """A 1 x 1 convolution to no more channels than it has degrees of freedom, with the same dot products of outputs.
 
     Outputs A [x; 1] with A = [weight bias] have dot products [x; 1]' A'A [y; 1]. With the unique Cholesky factor
-    A'A = L L', L' [x; 1] has the same.
+    A'A = L L', L' [x; 1] has the same. Both are computed by elementwise operations in a fixed order, not by BLAS, so
+    that every machine gets the same bits, and a model the same fingerprint.
 
     Args:
         weight: (C', C, 1, 1) with C' > C.
@@ -159,9 +161,16 @@ def compact(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         weight (C + 1, C, 1, 1) and bias (C + 1,).
     """
-    affine = torch.cat([weight[:, :, 0, 0], bias[:, None]], dim=1).double()
-    root = torch.linalg.cholesky(affine.T @ affine).T.float()
-    return root[:, :-1, None, None].contiguous(), root[:, -1].contiguous()
+    affine = torch.cat([weight[:, :, 0, 0], bias[:, None]], dim=1).double().numpy()
+    rest = np.zeros((affine.shape[1], affine.shape[1]))
+    for row in affine:
+        rest += row[:, None] * row
+    root = np.zeros_like(rest)  # L'
+    for j in range(len(rest)):
+        root[j, j:] = rest[j, j:] / np.sqrt(rest[j, j])
+        rest[j:, j:] -= root[j, j:, None] * root[j, j:]
+    compacted = torch.from_numpy(root.astype(np.float32))
+    return compacted[:, :-1, None, None].contiguous(), compacted[:, -1].contiguous()
 
 
 BACKBONES: dict[str, Callable[[], Backbone]] = {VGG16.name: VGG16, EfficientNetLite0.name: EfficientNetLite0}
