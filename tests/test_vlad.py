@@ -69,6 +69,18 @@ def test_float32_windows_stay_within_1e_5_of_the_oracle_where_clusters_have_next
     np.testing.assert_allclose(found[0].numpy(), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("numbers", [1, 100, 200, 10_000])
+def test_clusters_together_equal_clusters_alone(numbers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = make_vlad(5, 4, torch.Generator().manual_seed(3))
+    cells = normalised_cells(torch.randn(1, 4, 5, 5, generator=torch.Generator().manual_seed(4), dtype=torch.float64))
+    assignment = layer.soft_assignment(cells)
+    expected = concatenate(blocks[0] for blocks in layer.window_blocks(cells, assignment, [(2, 1)]))
+    monkeypatch.setattr("patchvlad.model.vlad.CACHE_NUMBERS", numbers)
+    blocks = [blocks[0] for blocks in layer.window_blocks(cells, assignment, [(2, 1)])]
+    assert len(blocks) == {1: 5, 100: 5, 200: 3, 10_000: 1}[numbers]
+    torch.testing.assert_close(concatenate(blocks), expected)
+
+
 def test_several_patch_sizes_at_once_equal_one_at_a_time() -> None:
     generator = torch.Generator().manual_seed(1)
     layer = make_vlad(3, 4, generator)

@@ -53,20 +53,6 @@ class VGG16(Backbone):
         return self.layers((images - self.mean) / self.std)
 
 
-class SameConv2d(nn.Conv2d):
-    """A convolution padded as TensorFlow's SAME: the odd pixel goes to the bottom and the right."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C', ceil(H / stride), ceil(W / stride))."""
-        pads = []
-        for size, kernel, stride in zip(x.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True):
-            total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-            pads += [total // 2, total - total // 2]
-        if pads[0] == pads[1] and pads[2] == pads[3]:
-            return F.conv2d(x, self.weight, self.bias, self.stride, (pads[2], pads[0]), groups=self.groups)
-        return F.conv2d(F.pad(x, pads), self.weight, self.bias, self.stride, groups=self.groups)
-
-
 class InvertedResidual(nn.Module):
     """Expansion, depthwise convolution, projection (Sandler et al. 2018), batch norms folded into the convolutions."""
 
@@ -74,7 +60,7 @@ class InvertedResidual(nn.Module):
         super().__init__()
         dim = dim_in * expansion
         self.expand = nn.Conv2d(dim_in, dim, 1) if expansion > 1 else None
-        self.depthwise = SameConv2d(dim, dim, kernel, stride, groups=dim)
+        self.depthwise = nn.Conv2d(dim, dim, kernel, stride, padding=kernel // 2, groups=dim)
         self.project = nn.Conv2d(dim, dim_out, 1)
         self.residual = stride == 1 and dim_in == dim_out
 
@@ -91,7 +77,11 @@ class EfficientNetLite0(Backbone):
     The feature map is the 1 x 1 expansion of block 11. Its 672 channels are an affine image of 112, so they span 113
     dimensions only, and are expressed in an orthonormal basis of these: no dot product changes, and everything behind
     the backbone is six times smaller. Batch norms (eps 1e-3) are folded into the convolutions. Input is
-    (RGB - 127) / 128 of 8-bit values, padding TensorFlow's SAME.
+    (RGB - 127) / 128 of 8-bit values.
+
+    TensorFlow's SAME padding puts the odd pixel at the bottom and the right. Turned by 180 degrees it is at the top and
+    the left, where ordinary symmetric padding has it, and leaves the other side unused: so images, kernels and feature
+    map are turned, which saves a copy at every stride.
     """
 
     name = "efficientnet-lite0"
@@ -103,7 +93,7 @@ class EfficientNetLite0(Backbone):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = SameConv2d(3, 32, 3, 2)
+        self.stem = nn.Conv2d(3, 32, 3, 2, padding=1)
         blocks = []
         channels = 32
         for count, expansion, kernel, stride, dim_out in self._plan:
@@ -115,10 +105,11 @@ class EfficientNetLite0(Backbone):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) RGB in [0, 1] -> (N, 113, ceil(H / 16), ceil(W / 16))."""
-        x = F.relu6(self.stem((images * 255 - 127) / 128), inplace=True)
+        turned = images.flip(2, 3).contiguous(memory_format=torch.channels_last)
+        x = F.relu6(self.stem((turned * 255 - 127) / 128), inplace=True)
         for block in self.blocks:
             x = block(x)
-        return self.expand(x)
+        return self.expand(x).flip(2, 3)
 
     @classmethod
     def fold(cls, published: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -129,7 +120,7 @@ class EfficientNetLite0(Backbone):
             scale = published[f"{norm}.weight"].double() / (published[f"{norm}.running_var"].double() + 1e-3).sqrt()
             weight = published[f"{conv}.weight"].double() * scale.view(-1, 1, 1, 1)
             bias = published[f"{norm}.bias"].double() - published[f"{norm}.running_mean"].double() * scale
-            state[f"{ours}.weight"], state[f"{ours}.bias"] = weight.float(), bias.float()
+            state[f"{ours}.weight"], state[f"{ours}.bias"] = weight.float().flip(2, 3), bias.float()
 
         try:
             fold_into("stem", "_conv_stem", "_bn0")

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from ..errors import ConfigError
 
 EPSILON = 1e-12  # what torch.nn.functional.normalize divides by at the least
+CACHE_NUMBERS = 1 << 20  # float32 numbers of weighted cells worked on at a time: 4 MiB
 
 
 @dataclass(frozen=True)
@@ -112,36 +113,38 @@ class VLAD(nn.Module):
         return self.assignment(cells).softmax(dim=-1)
 
     def image_blocks(self, cells: Tensor, assignment: Tensor) -> Iterator[Tensor]:
-        """Yields for each cluster (N, 1, C): the weighted, normalised V_k of the whole image."""
+        """Yields once (N, 1, K * C): the weighted, normalised V_k of the whole image, side by side."""
         flat, mass = cells.flatten(1, 2), assignment.flatten(1, 2)
-        sums = mass.transpose(1, 2) @ flat / flat.shape[1]
-        means = mass.mean(dim=1)
-        for k, centroid in enumerate(self.centroids):
-            yield self._block(sums[:, k, None], means[:, k, None], centroid, EPSILON / flat.shape[1])
+        means = (mass.transpose(1, 2) @ flat / flat.shape[1])[:, None]
+        # The reference normalises the sum over an image but the mean of a window.
+        yield self._block(means, mass.mean(dim=1)[:, None], self.centroids, EPSILON / flat.shape[1])
 
     def window_blocks(
         self, cells: Tensor, assignment: Tensor, sizes: Sequence[tuple[int, int]]
     ) -> Iterator[list[Tensor]]:
-        """Yields for each cluster, for each (patch size, patch stride), (N, P, C): the weighted, normalised V_k.
+        """Yields for a few clusters at a time, for each (patch size, patch stride), their V_k as (N, P, clusters * C).
 
-        One cluster at a time, so that residuals are never held as (N, K, C, H, W).
+        As many clusters as stay in the cache, so that residuals are never held as (N, K, C, H, W).
         """
         masses = [window_means(assignment, size, step).flatten(1, 2) for size, step in sizes]
-        for k, centroid in enumerate(self.centroids):
-            weighted = cells * assignment[..., k : k + 1]
+        together = max(1, CACHE_NUMBERS // cells.numel())
+        for start in range(0, len(self.centroids), together):
+            few = slice(start, start + together)
+            weighted = (assignment[..., few, None] * cells[..., None, :]).flatten(3)
             yield [
-                self._block(window_means(weighted, size, step).flatten(1, 2), mass[..., k], centroid)
+                self._block(
+                    window_means(weighted, size, step).flatten(1, 2).unflatten(-1, (-1, cells.shape[-1])),
+                    mass[..., few],
+                    self.centroids[few],
+                )
                 for (size, step), mass in zip(sizes, masses, strict=True)
             ]
 
-    def _block(self, means: Tensor, mass: Tensor, centroid: Tensor, epsilon: float = EPSILON) -> Tensor:
-        """Means of a_k x (N, P, C) and of a_k (N, P) -> f(mass) V_k / |V_k| (N, P, C).
-
-        The reference normalises the mean of a window but the sum of an image: `epsilon` makes up for the difference.
-        """
-        residuals = torch.addcmul(means, mass[..., None], centroid, value=-1)
+    def _block(self, means: Tensor, mass: Tensor, centroids: Tensor, epsilon: float = EPSILON) -> Tensor:
+        """Means of a_k x (N, P, k, C), of a_k (N, P, k), centroids (k, C) -> f(mass) V_k / |V_k| as (N, P, k * C)."""
+        residuals = torch.addcmul(means, mass[..., None], centroids, value=-1)
         weight = CLUSTER_WEIGHTS[self.cluster_weight](mass)
-        return residuals * ((weight / residuals.norm(dim=-1).clamp_min(epsilon))[..., None])
+        return (residuals * (weight / residuals.norm(dim=-1).clamp_min(epsilon))[..., None]).flatten(2)
 
 
 def normalised_cells(feature_map: Tensor) -> Tensor:
