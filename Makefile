@@ -1,10 +1,10 @@
-# make demo | test | check | benchmark: each makes .venv by itself.
+# make demo | test | check: each makes .venv by itself. make benchmark makes .venv-benchmark.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check slow format clean
+.PHONY: demo test check slow benchmark format clean
 
 demo: $(READY)
 	$(BIN)/patchvlad demo --out demo
@@ -21,6 +21,17 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/pytest -m "not slow"
 
+# Beside the reference implementation: make benchmark CHECKPOINT=x_WPCA512.pth.tar PHOTOS=folder
+benchmark: $(VENV)-benchmark/.ready
+	$(VENV)-benchmark/bin/python benchmarks/side_by_side.py $(CHECKPOINT) $(PHOTOS) --json benchmark.json
+
+$(VENV)-benchmark/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-benchmark
+	$(VENV)-benchmark/bin/python -m pip install --quiet -c constraints.txt torch
+	$(VENV)-benchmark/bin/python -m pip install --quiet -c constraints.txt -e . scikit-learn packaging
+	$(VENV)-benchmark/bin/python -m pip install --quiet --no-deps patchnetvlad==0.1.8
+	touch $@
+
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -33,4 +44,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) demo build *.egg-info
+	rm -rf $(VENV) $(VENV)-benchmark demo build *.egg-info

@@ -47,6 +47,7 @@ def measure(
                 MATCHERS[name],
                 settings.weights,
                 settings.global_weight,
+                settings.least_spread,
                 depth=depth,
                 progress=progress,
             )

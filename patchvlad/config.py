@@ -8,7 +8,7 @@
 its name stands for the known model. Files are looked for from the current folder, then from the config's own.
 
 Beyond the reference there are `model = NAME` (or a file), which says it in one, `storedtype` (float32 | float16),
-`globalweight2use`, and the matcher `voting`.
+`globalweight2use`, `leastspread`, and the matcher `voting`.
 """
 
 import configparser
@@ -40,6 +40,7 @@ class Config:
         clusters: K; None takes the model's.
         patch_sizes, patch_strides, weights: in cells, and the weight of each patch size in the fused score.
         global_weight: the same for the score that retrieved the candidate; 0 in the paper.
+        least_spread: standard deviation of a query's scores that fusion divides by at the least; 0 in the paper.
         matcher: `ransac`, `rapid` or `voting`.
         store_dtype: of patch descriptors on disk.
         ks: where recall is counted; the largest is how many candidates there are.
@@ -57,6 +58,7 @@ class Config:
     patch_strides: tuple[int, ...]
     weights: tuple[float, ...]
     global_weight: float
+    least_spread: float
     matcher: str
     store_dtype: str
     ks: tuple[int, ...]
@@ -131,6 +133,7 @@ def _parse(text: str, name: str, folder: Path) -> Config:
         patch_strides=strides,
         weights=weights,
         global_weight=values.number("feature_match", "globalweight2use", 0.0),
+        least_spread=values.number("feature_match", "leastspread", 0.0),
         matcher=MATCHER_NAMES[matcher],
         store_dtype=values.one_of("feature_extract", "storedtype", "float32", ("float32", "float16")),
         ks=tuple(sorted(values.wholes("feature_match", "n_values_all", (1, 5, 10, 20, 50, 100), least=1))),

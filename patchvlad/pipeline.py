@@ -140,8 +140,8 @@ def match_stores(
         started = time.perf_counter()
         with bar("re-rank") as progress:
             matcher = MATCHERS[settings.matcher]
-            weights = settings.weights, settings.global_weight
-            reranked = rerank(retrieved, queries, database, matcher, *weights, depth=depth, progress=progress)
+            fusion = settings.weights, settings.global_weight, settings.least_spread
+            reranked = rerank(retrieved, queries, database, matcher, *fusion, depth=depth, progress=progress)
         results.stages["PatchNetVLAD"] = reranked
         results.seconds["PatchNetVLAD"] = time.perf_counter() - started
     for stage, ranking in results.stages.items():

@@ -113,7 +113,7 @@ def consensus(points1: Array, points0: Array, tolerance: float, refits: int = 3)
     return inliers
 
 
-def fuse(scores: Array, weights: list[float]) -> list[float]:
+def fuse(scores: Array, weights: list[float], least_spread: float = 0.0) -> list[float]:
     """scores (k, S) -> weighted sums of z-scores; a constant column contributes 0."""
     totals = [0.0] * len(scores)
     for column, weight in zip(scores.T, weights, strict=True):
@@ -122,5 +122,5 @@ def fuse(scores: Array, weights: list[float]) -> list[float]:
         if len(set(column.tolist())) == 1:
             continue
         for row, value in enumerate(column):
-            totals[row] += weight * (value - mean) / deviation
+            totals[row] += weight * (value - mean) / max(deviation, least_spread)
     return totals

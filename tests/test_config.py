@@ -68,6 +68,7 @@ PAPER = Config(
     patch_strides=(1, 1, 1),
     weights=(0.45, 0.15, 0.4),
     global_weight=0.0,
+    least_spread=0.0,
     matcher="ransac",
     ks=(1, 5, 10, 20, 50, 100),
     candidates_file=None,

@@ -31,7 +31,7 @@ def recognise(model: pv.PatchNetVLAD, data: Path, out: Path) -> dict[str, Recall
 # Measured with the weights in the package; a few points of room, since two photos of a hundred are two points.
 @pytest.mark.parametrize(
     ("name", "before", "after"),
-    [("corridor", 0.75, 0.94), ("gardens", 0.85, 0.92), ("michigan", 0.95, 0.98)],
+    [("corridor", 0.78, 0.89), ("gardens", 0.84, 0.91), ("michigan", 0.95, 0.98)],
 )
 def test_reranking_raises_recall_at_1(
     model, shared_data: Path, tmp_path: Path, name: str, before: float, after: float

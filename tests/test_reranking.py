@@ -35,7 +35,8 @@ def test_fusion_equals_the_loop(seed: int) -> None:
     if seed == 0:
         scores[:, 1] = 0.1 + 0.2  # a constant that is no round number
     weights = [0.45, 0.15, 0.4]
-    np.testing.assert_allclose(fuse(scores, weights), oracle.fuse(scores, weights), atol=1e-12)
+    for least in (0.0, 0.28, 1.0):
+        np.testing.assert_allclose(fuse(scores, weights, least), oracle.fuse(scores, weights, least), atol=1e-12)
 
 
 def test_fusion_of_equal_scores_or_nothing_is_zero() -> None:
@@ -43,6 +44,20 @@ def test_fusion_of_equal_scores_or_nothing_is_zero() -> None:
     assert fuse(np.empty((0, 2)), [1, 1]).shape == (0,)
     with pytest.raises(ConfigError, match="1 weights for 2"):
         fuse(np.ones((3, 2)), [1])
+
+
+def test_scores_that_spread_like_chance_do_not_outvote_the_global_score(tmp_path: Path) -> None:
+    queries, database = make_store(tmp_path / "q", 1, 0), make_store(tmp_path / "d", 8, 1)
+    candidates = retrieve(queries, database, k=8)
+
+    def chance(image0, image1):
+        match = match_rapid(image0, image1)
+        return type(match)({size: 0.03 + 1e-4 * score for size, score in match.scores.items()}, {}, {})
+
+    loud = rerank(candidates, queries, database, chance, [0.5, 0.5], global_weight=0.1)
+    quiet = rerank(candidates, queries, database, chance, [0.5, 0.5], global_weight=0.1, least_spread=0.5)
+    assert loud.indices.tolist() != candidates.indices.tolist()
+    assert quiet.indices.tolist() == candidates.indices.tolist()
 
 
 def test_candidates_are_those_of_highest_dot_product(tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ from .matching import Matcher, PatchMatcher, match_ransac
 from .retrieval import Ranking
 
 
-def fuse(scores: np.ndarray, weights: Sequence[float]) -> np.ndarray:
+def fuse(scores: np.ndarray, weights: Sequence[float], least_spread: float | Sequence[float] = 0.0) -> np.ndarray:
     """Fuses the scores of one query's candidates over patch sizes: weighted sum of z-scores.
 
     Args:
         scores: (k, S), higher is better.
         weights: S weights. A patch size whose scores are all equal says nothing and contributes 0.
+        least_spread: standard deviation that is divided by at the least, one for all or one a patch size. Without any,
+            0 as in the paper, chance-level scores count as much as telling ones.
 
     Returns:
         (k,) float64.
@@ -30,7 +32,8 @@ def fuse(scores: np.ndarray, weights: Sequence[float]) -> np.ndarray:
     deviations = scores - scores.mean(axis=0)
     spread = scores.std(axis=0)
     constant = np.ptp(scores, axis=0) == 0
-    return np.where(constant, 0, deviations / np.where(constant, 1, spread)) @ np.asarray(weights, dtype=np.float64)
+    spread = np.where(constant, 1, np.maximum(spread, least_spread))
+    return np.where(constant, 0, deviations / spread) @ np.asarray(weights, dtype=np.float64)
 
 
 def rerank(
@@ -40,6 +43,7 @@ def rerank(
     matcher: Matcher = match_ransac,
     weights: Sequence[float] | None = None,
     global_weight: float = 0.0,
+    least_spread: float = 0.0,
     depth: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Ranking:
@@ -51,6 +55,7 @@ def rerank(
         matcher: `match_ransac`, `match_rapid`, `match_voting`, or any function of that form.
         weights: one a patch size; None weighs all alike.
         global_weight: of the candidates' own scores, fused as one more patch size would be; 0 in the paper.
+        least_spread: of the scores of a patch size over a query's candidates, see `fuse`; 0 in the paper.
         depth: how many candidates to re-rank; the rest keep their order behind them, with score -inf.
         progress: called after each query with (queries done, queries in all).
     """
@@ -72,7 +77,9 @@ def rerank(
             images = (database.descriptors(i) for i in found)
             columns = _scores(matcher, queries.descriptors(row), images, pool).reshape(len(found), len(weights))
             retrieved = candidates.scores[row, : len(found)].astype(np.float64)
-            fused = fuse(np.column_stack([columns, retrieved]), [*weights, global_weight])
+            fused = fuse(
+                np.column_stack([columns, retrieved]), [*weights, global_weight], [*([least_spread] * len(weights)), 0]
+            )
             order = np.argsort(-fused, kind="stable")
             indices[row, : len(found)] = found[order]
             scores[row, : len(found)] = fused[order]
