@@ -72,3 +72,9 @@ def test_recalls_file_is_the_references_with_the_protocol_below(tmp_path: Path) 
         b"# 6 queries, 1 without a positive counted as missed, 20 database images, positives within 25 m\n"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["recalls.txt"]
+
+
+def test_names_with_a_comma_are_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ranking = Ranking(np.array([[0]]), np.ones((1, 1), np.float32), ("q, 1.jpg",), ("d.jpg",))
+    write_kapture_pairs(tmp_path / "pairs.txt", ranking)
+    assert "q, 1.jpg" in caplog.text

@@ -37,6 +37,14 @@ def refusal(path: Path) -> str:
 # --- lists ----------------------------------------------------------------------------------------------------------
 
 
+def test_a_link_that_leads_back_is_not_followed_and_others_are(tmp_path: Path) -> None:
+    touch(tmp_path / "photos", "a/1.jpg", "2.jpg")
+    touch(tmp_path / "elsewhere", "3.jpg")
+    (tmp_path / "photos" / "a" / "loop").symlink_to(tmp_path / "photos", target_is_directory=True)
+    (tmp_path / "photos" / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert ImageList.read(tmp_path / "photos").names == ("2.jpg", "a/1.jpg", "linked/3.jpg")
+
+
 def test_folders_are_listed_recursively_in_natural_order(tmp_path: Path) -> None:
     touch(tmp_path, "10.jpg", "2.jpg", "b/10.png", "b/9.PNG", "a/c/1.tif", "notes.txt", "1.jpg")
     images = ImageList.read(tmp_path)

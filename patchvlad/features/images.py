@@ -96,7 +96,7 @@ class ImageList:
 def _names_below(folder: Path) -> tuple[str, ...]:
     found = []
     for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".") and not _leads_back(Path(parent, name))]
         below = Path(parent).relative_to(folder)
         found += [
             (below / file).as_posix()
@@ -110,6 +110,11 @@ def _names_below(folder: Path) -> tuple[str, ...]:
         if name.encode(errors="replace").decode().splitlines() != [name]:
             raise ImageError(f"{folder} holds a photo whose name is not one line of UTF-8, {name!r}: rename it")
     return tuple(natsorted(sorted(found)))  # sorted first: the natural order takes 1.jpg and 01.jpg for equal
+
+
+def _leads_back(folder: Path) -> bool:
+    """Whether a folder is a link to one that it lies in, below which listing would never end."""
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
 def _relative(line: str, root: Path, file: Path, number: int) -> str:
