@@ -121,7 +121,7 @@ class PatchNetVLAD(nn.Module):
         if self.pooling == "netvlad":
             return global_, {}
         patches: list[list[Tensor]] = []
-        for i in range(len(cells)):  # an image at a time: one cluster's windows of one image stay in the cache
+        for i in range(len(cells)):  # an image at a time: the windows of a few clusters stay in the cache
             patches.append(self._describe_patches(self.vlad, encode, cells[i : i + 1], assignment[i : i + 1]))
         return global_, {
             size: torch.cat([image[number] for image in patches]) for number, size in enumerate(self.patch_sizes)
