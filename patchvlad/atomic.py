@@ -11,7 +11,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a path beside `path` to write to; it takes the place of `path` once all is written and on disk."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+    partial = path.with_name(f"{path.stem}.partial-{os.getpid()}{path.suffix}")
     try:
         partial.touch()
         mode = partial.stat().st_mode

@@ -6,6 +6,7 @@ Results go to standard output; progress and notices to standard error.
 
 import argparse
 import contextlib
+import io
 import logging
 import shlex
 import sys
@@ -32,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     """Parses and calls the chosen function; every error that patchvlad names becomes one line and an exit code."""
     arguments = parser.parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a photo's name that the terminal cannot show is no failure
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("patchvlad").setLevel(logging.INFO)
     try:

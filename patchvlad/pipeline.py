@@ -130,10 +130,11 @@ def match_stores(
         check_patches(settings, store)
     results = Results(truth)
     started = time.perf_counter()
+    wanted = candidates if candidates is not None else max(settings.ks)
     if settings.candidates_file:
         retrieved = read_candidates(settings.candidates_file, queries, database)
     else:
-        retrieved = retrieve(queries, database, candidates if candidates is not None else max(settings.ks), groups)
+        retrieved = retrieve(queries, database, min(wanted, max(len(database), 1)), groups)
     results.stages["NetVLAD"] = retrieved
     results.seconds["NetVLAD"] = time.perf_counter() - started
     if queries.grids and depth != 0:
@@ -183,7 +184,7 @@ def draw_best(
             continue
         match = MATCHERS[settings.matcher](stores["queries"].descriptors(row), stores["database"].descriptors(best))
         query, found = ranking.query_names[row], ranking.database_names[best]
-        drawn.append(folder / f"{row:06d}_{Path(query).stem}.png")
+        drawn.append(folder / f"{row:06d}_{Path(query).stem[:100]}.png")
         write_match_figure(
             drawn[-1],
             read_image(photos["queries"].path(row)),

@@ -283,3 +283,14 @@ def test_other_photos_are_refused(photos: ImageList, whole: FeatureStore) -> Non
 def test_how_many_are_read_ahead_changes_nothing(tmp_path: Path, photos: ImageList, whole: FeatureStore) -> None:
     extract(toy.model(), photos, tmp_path / "s", SIZE, batch=2, workers=5)
     assert contents(tmp_path / "s") == contents(whole.folder)
+
+
+def test_other_photos_of_the_same_names_are_refused_and_moved_ones_are_not(tmp_path: Path) -> None:
+    for folder, seed in (("day", 0), ("night", 10)):
+        for i in range(3):
+            photo(tmp_path / folder / f"{i}.bmp", seed + i)  # bitmaps: all of one size on disk
+    extract(toy.model(), ImageList.read(tmp_path / "day"), tmp_path / "store", SIZE)
+    with pytest.raises(MismatchError, match="not the same photos"):
+        extract(toy.model(), ImageList.read(tmp_path / "night"), tmp_path / "store", SIZE)
+    (tmp_path / "day").rename(tmp_path / "moved")
+    assert len(extract(toy.model(), ImageList.read(tmp_path / "moved"), tmp_path / "store", SIZE)) == 3

@@ -37,6 +37,16 @@ def refusal(path: Path) -> str:
 # --- lists ----------------------------------------------------------------------------------------------------------
 
 
+def test_links_across_folders_end(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.jpg", "b/2.jpg", "c/3.jpg")
+    for here in "abc":
+        for there in "abc".replace(here, ""):
+            (tmp_path / here / f"to_{there}").symlink_to(tmp_path / there, target_is_directory=True)
+    names = ImageList.read(tmp_path).names
+    assert {"a/1.jpg", "b/2.jpg", "c/3.jpg", "a/to_b/2.jpg", "a/to_b/to_c/3.jpg"} <= set(names)
+    assert len(names) == 3 * (1 + 2 + 2)
+
+
 def test_a_link_that_leads_back_is_not_followed_and_others_are(tmp_path: Path) -> None:
     touch(tmp_path / "photos", "a/1.jpg", "2.jpg")
     touch(tmp_path / "elsewhere", "3.jpg")

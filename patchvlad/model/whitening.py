@@ -1,7 +1,7 @@
 """PCA whitening: v -> normalise(P v + b) with P = diag(1 / sqrt(lambda + 1e-9)) U^T and b = -P mean.
 
-The layer works on the block of a few clusters at a time, P v = sum_k P_k v_k, so that the K * C numbers of an unwhitened
-patch descriptor never have to lie in memory.
+The layer works on the block of a few clusters at a time, P v = sum_k P_k v_k, so that the K * C numbers of an
+unwhitened patch descriptor never have to lie in memory.
 """
 
 from collections.abc import Iterable

@@ -72,17 +72,17 @@ def rerank(
     scores = np.full(indices.shape, -np.inf, dtype=np.float32)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for row in range(len(indices)):
-            found = indices[row, :depth]
-            found = found[found >= 0]
+            places = np.flatnonzero(indices[row, :depth] >= 0)
+            found = indices[row, places]
             images = (database.descriptors(i) for i in found)
             columns = _scores(matcher, queries.descriptors(row), images, pool).reshape(len(found), len(weights))
-            retrieved = candidates.scores[row, : len(found)].astype(np.float64)
+            retrieved = candidates.scores[row, places].astype(np.float64)
             fused = fuse(
                 np.column_stack([columns, retrieved]), [*weights, global_weight], [*([least_spread] * len(weights)), 0]
             )
             order = np.argsort(-fused, kind="stable")
-            indices[row, : len(found)] = found[order]
-            scores[row, : len(found)] = fused[order]
+            indices[row, places] = found[order]
+            scores[row, places] = fused[order]
             if progress:
                 progress(row + 1, len(indices))
     return Ranking(indices, scores, candidates.query_names, candidates.database_names)

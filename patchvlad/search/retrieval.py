@@ -75,6 +75,8 @@ def read_candidates(path: str | os.PathLike, queries: FeatureStore, database: Fe
         indices = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise MismatchError(f"{path} cannot be read as an .npy of candidates ({error})") from error
+    if not isinstance(indices, np.ndarray):
+        raise MismatchError(f"{path} must hold one array of candidates, not an archive: save it with numpy.save")
     if indices.ndim != 2 or len(indices) != len(queries) or indices.dtype.kind not in "iu":
         raise MismatchError(f"{path} must hold whole numbers, {len(queries)} rows, not {indices.dtype} {indices.shape}")
     if indices.size and not -1 <= indices.min() <= indices.max() < len(database):
