@@ -10,7 +10,28 @@ Names are imported on first use, so that `import patchvlad` costs nothing.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import PatchvladError as PatchvladError
+    from .evaluate.ground_truth import GroundTruth as GroundTruth
+    from .evaluate.metrics import recall as recall
+    from .features.extraction import extract as extract
+    from .features.images import ImageList as ImageList
+    from .features.images import read_image as read_image
+    from .features.store import FeatureStore as FeatureStore
+    from .model.checkpoints import load_model as load_model
+    from .model.checkpoints import save_model as save_model
+    from .model.network import Descriptors as Descriptors
+    from .model.network import PatchNetVLAD as PatchNetVLAD
+    from .search.matching import Match as Match
+    from .search.matching import match_ransac as match_ransac
+    from .search.matching import match_rapid as match_rapid
+    from .search.matching import match_voting as match_voting
+    from .search.reranking import rerank as rerank
+    from .search.retrieval import Ranking as Ranking
+    from .search.retrieval import retrieve as retrieve
+    from .train.fitting import fit as fit
 
 __version__ = "0.1.0"
 

@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import io
 import logging
+import os
 import shlex
 import sys
 import time
@@ -45,8 +46,14 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
-        print(f"\n{parser.prog}: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        print(
+            f"\n{parser.prog}: interrupted; what was extracted is kept, and the same command goes on there",
+            file=sys.stderr,
+        )
         return 130
+    except BrokenPipeError:  # whoever read our output has seen enough
+        sys.stdout = open(os.devnull, "w")
+        return 0
     except OSError as error:
         where = error.filename or "input or output"
         print(f"{parser.prog}: error: {where}: {error.strerror or error}", file=sys.stderr)
@@ -129,6 +136,8 @@ def do_compare(arguments: argparse.Namespace) -> None:
     from .pipeline import compare, load
 
     settings = _settings(arguments)
+    if settings.pooling != "patchnetvlad":
+        raise ConfigError(f"{settings.name} makes no patches (pooling {settings.pooling}): choose another preset")
     match = compare(settings, load(settings, arguments.device), arguments.first, arguments.second, arguments.plot)
     score = match.weighted(settings.weights)
     print(f"score {score:.5f} ({settings.matcher}, preset {settings.name}; higher is better)")
@@ -157,7 +166,7 @@ def do_fit(arguments: argparse.Namespace) -> None:
             images,
             arguments.clusters,
             arguments.components,
-            cluster_weight=arguments.cluster_weight,
+            cluster_weight=arguments.cluster_weight or ("root" if arguments.backbone == "lite" else "exact"),
             most_images=arguments.images,
             samples=arguments.samples,
             seed=arguments.seed,
@@ -216,6 +225,12 @@ def extract_photos(
     from .features.extraction import extract
 
     started = time.perf_counter()
+    before: list[int] = []
+
+    def count(done: int, total: int) -> None:
+        before.append(done)
+        progress(done, total)
+
     with bar(f"extract {folder.name}") as progress:
         store = extract(
             model,
@@ -228,9 +243,11 @@ def extract_photos(
             overwrite=arguments.overwrite,
             skip_unreadable=arguments.skip_unreadable,
             preset=settings.name,
-            progress=progress,
+            progress=count,
         )
-    print(f"extracted {len(store)} images into {folder} in {time.perf_counter() - started:.1f} s", file=sys.stderr)
+    made, took = len(store) - before[0], time.perf_counter() - started
+    kept = f", {before[0]} were there" if before[0] else ""
+    print(f"extracted {made} images into {folder} in {took:.1f} s{kept}", file=sys.stderr)
     return store
 
 

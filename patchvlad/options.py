@@ -9,7 +9,6 @@ from . import __version__, config
 
 BACKBONES = {"lite": "efficientnet-lite0", "vgg16": "vgg16"}
 CLUSTER_WEIGHTS = ("exact", "floor", "root")
-MATCHERS = ("ransac", "rapid", "voting")
 
 
 def build_parser(functions: Mapping[str, Callable[[argparse.Namespace], None]]) -> argparse.ArgumentParser:
@@ -96,7 +95,9 @@ def build_parser(functions: Mapping[str, Callable[[argparse.Namespace], None]]) 
     fit.add_argument("--clusters", type=count, default=16, metavar="K", help="clusters of NetVLAD (default: 16)")
     fit.add_argument("--components", type=whole, default=512, metavar="D", help="length of descriptors (default: 512)")
     fit.add_argument(
-        "--cluster-weight", choices=CLUSTER_WEIGHTS, default="exact", help="of next to empty clusters (default: exact)"
+        "--cluster-weight",
+        choices=CLUSTER_WEIGHTS,
+        help="of next to empty clusters (default: root for lite, else exact)",
     )
     fit.add_argument("--images", type=count, default=1000, metavar="N", help="photos drawn at most (default: 1000)")
     fit.add_argument("--samples", type=count, default=10_000, metavar="S", help="whitening patches (default: 10000)")

@@ -145,6 +145,8 @@ def match_stores(
             reranked = rerank(retrieved, queries, database, matcher, *fusion, depth=depth, progress=progress)
         results.stages["PatchNetVLAD"] = reranked
         results.seconds["PatchNetVLAD"] = time.perf_counter() - started
+    for stale in ("PatchNetVLAD_predictions.txt", "recalls.txt"):  # of an earlier run that did more
+        (out / stale).unlink(missing_ok=True)
     for stage, ranking in results.stages.items():
         write_kapture_pairs(out / f"{stage}_predictions.txt", ranking)
     if truth is not None:

@@ -429,7 +429,7 @@ def test_interruption_is_no_traceback(world: Path, run: Run, monkeypatch: pytest
     monkeypatch.setattr("patchvlad.pipeline.load_model", interrupted)
     code, out, err = run("extract", world / "photos/queries", "--out", "s", "--config", world / "tiny.ini")
     assert (code, out) == (130, "")
-    assert err == "\npatchvlad: interrupted; the same command goes on where it stopped\n"
+    assert err == "\npatchvlad: interrupted; what was extracted is kept, and the same command goes on there\n"
 
 
 def test_our_own_bugs_are_not_hidden(world: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,7 +89,7 @@ def test_whitening_is_left_out_for_no_components_and_few_photos_say_so(images: I
     assert plain.dim == 12
     with pytest.raises(ModelError, match="too few for 100 clusters"):
         fit(Tiny(), images, 100, 4, size=(96, 128), cells=50, patch_sizes=(2,))
-    with pytest.raises(ModelError, match="13 components need"):
+    with pytest.raises(ModelError, match="13 components are more than"):
         fit(Tiny(), images, 2, 13, size=(96, 128), patch_sizes=(2,))
 
 

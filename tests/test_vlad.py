@@ -43,7 +43,7 @@ def test_image_and_windows_equal_the_loops(sizes: tuple[int, ...], bias: bool, k
     cells = normalised_cells(feature_map)
     assignment = layer.soft_assignment(cells)
     image = concatenate(layer.image_blocks(cells, assignment))
-    windows = concatenate(blocks[0] for blocks in layer.window_blocks(cells, assignment, [(size, step)]))
+    windows = concatenate(layer.window_blocks(cells, assignment, size, step))
     weight, centroids = layer.assignment.weight.numpy(), layer.centroids.numpy()
     offset = layer.assignment.bias.numpy() if bias else None
     for n in range(2):
@@ -65,7 +65,7 @@ def test_float32_windows_stay_within_1e_5_of_the_oracle_where_clusters_have_next
         feature_map[0].numpy(), 5, 1, layer.assignment.weight.numpy(), layer.centroids.numpy()
     )
     layer, cells = layer.float(), normalised_cells(feature_map.float())
-    found = concatenate(blocks[0] for blocks in layer.window_blocks(cells, layer.soft_assignment(cells), [(5, 1)]))
+    found = concatenate(layer.window_blocks(cells, layer.soft_assignment(cells), 5))
     np.testing.assert_allclose(found[0].numpy(), expected, atol=1e-5)
 
 
@@ -74,22 +74,11 @@ def test_clusters_together_equal_clusters_alone(numbers: int, monkeypatch: pytes
     layer = make_vlad(5, 4, torch.Generator().manual_seed(3))
     cells = normalised_cells(torch.randn(1, 4, 5, 5, generator=torch.Generator().manual_seed(4), dtype=torch.float64))
     assignment = layer.soft_assignment(cells)
-    expected = concatenate(blocks[0] for blocks in layer.window_blocks(cells, assignment, [(2, 1)]))
+    expected = concatenate(layer.window_blocks(cells, assignment, 2))
     monkeypatch.setattr("patchvlad.model.vlad.CACHE_NUMBERS", numbers)
-    blocks = [blocks[0] for blocks in layer.window_blocks(cells, assignment, [(2, 1)])]
+    blocks = list(layer.window_blocks(cells, assignment, 2))
     assert len(blocks) == {1: 5, 100: 5, 200: 3, 10_000: 1}[numbers]
     torch.testing.assert_close(concatenate(blocks), expected)
-
-
-def test_several_patch_sizes_at_once_equal_one_at_a_time() -> None:
-    generator = torch.Generator().manual_seed(1)
-    layer = make_vlad(3, 4, generator)
-    cells = normalised_cells(torch.randn(1, 4, 8, 9, generator=generator, dtype=torch.float64))
-    assignment = layer.soft_assignment(cells)
-    together = list(layer.window_blocks(cells, assignment, [(2, 1), (5, 2), (8, 1)]))
-    for number, window in enumerate([(2, 1), (5, 2), (8, 1)]):
-        for k, alone in enumerate(layer.window_blocks(cells, assignment, [window])):
-            torch.testing.assert_close(together[k][number], alone[0])
 
 
 @pytest.mark.parametrize("size", range(1, 10))
@@ -110,7 +99,7 @@ def test_an_empty_cluster_is_zero_not_noise() -> None:
     layer.centroids.copy_(torch.tensor([[1.0, 0, 0], [0, 1, 0]]))
     layer.assignment.weight.copy_(torch.tensor([[1e4, 0, 0], [-1e4, 0, 0]]))
     cells = normalised_cells(torch.tensor([1.0, 0.2, 0.1]).view(1, 3, 1, 1).expand(1, 3, 4, 4))
-    found = concatenate(blocks[0] for blocks in layer.window_blocks(cells, layer.soft_assignment(cells), [(2, 1)]))
+    found = concatenate(layer.window_blocks(cells, layer.soft_assignment(cells), 2))
     assert torch.equal(found[..., 3:], torch.zeros(1, 9, 3))
     torch.testing.assert_close(found.norm(dim=-1), torch.ones(1, 9))
 

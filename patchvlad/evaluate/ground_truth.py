@@ -79,9 +79,10 @@ class GroundTruth:
         if path.suffix.lower() == ".csv":
             if query_names is None or database_names is None:
                 raise GroundTruthError(f"{path} names its images: reading it needs the names of queries and database")
+            listed = _from_csv(path, query_names, database_names)
             if radius is not None:
                 raise GroundTruthError(f"{path} lists positives by name: a radius does not apply")
-            return _from_csv(path, query_names, database_names)
+            return listed
         truth = _from_npz(path, radius)
         for kind, names, count in (("queries", query_names, len(truth)), ("database", database_names, truth.database)):
             if names is not None and len(names) != count:

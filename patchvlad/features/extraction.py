@@ -60,7 +60,7 @@ def extract(
     if missing and not skip_unreadable:
         raise ImageError(
             f"{len(missing)} of {len(images)} images are missing below {images.root}, the first is {missing[0]}: "
-            "check the root that the list is relative to"
+            "check the root of a list and links that lead nowhere, or skip them with --skip-unreadable"
         )
     if size is None:
         size = _own_size(images, skip_unreadable)

@@ -96,10 +96,6 @@ class PatchNetVLAD(nn.Module):
             return self.whitening.bias.numel()
         return self.vlad.dim if self.vlad is not None else self.backbone.dim
 
-    @property
-    def device(self) -> torch.device:
-        return next(self.parameters()).device
-
     def forward(self, images: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
         """Images (N, 3, H, W) RGB in [0, 1] -> global descriptors (N, D), and patch descriptors (N, P, D) a patch size.
 
@@ -132,8 +128,8 @@ class PatchNetVLAD(nn.Module):
     ) -> list[Tensor]:
         """Cells (1, H, W, C) and soft assignment (1, H, W, K) -> for each patch size (1, P, D)."""
         return [
-            encode(blocks[0] for blocks in vlad.window_blocks(cells, assignment, [window]))
-            for window in zip(self.patch_sizes, self.patch_strides, strict=True)
+            encode(vlad.window_blocks(cells, assignment, size, step))
+            for size, step in zip(self.patch_sizes, self.patch_strides, strict=True)
         ]
 
     def grids(self, map_size: Sequence[int]) -> dict[int, PatchGrid]:

@@ -11,7 +11,7 @@ Letters: N batch, C channels, H x W cells, K clusters, P patches.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -119,26 +119,18 @@ class VLAD(nn.Module):
         # The reference normalises the sum over an image but the mean of a window.
         yield self._block(means, mass.mean(dim=1)[:, None], self.centroids, EPSILON / flat.shape[1])
 
-    def window_blocks(
-        self, cells: Tensor, assignment: Tensor, sizes: Sequence[tuple[int, int]]
-    ) -> Iterator[list[Tensor]]:
-        """Yields for a few clusters at a time, for each (patch size, patch stride), their V_k as (N, P, clusters * C).
+    def window_blocks(self, cells: Tensor, assignment: Tensor, size: int, step: int = 1) -> Iterator[Tensor]:
+        """Yields for a few clusters at a time their V_k in every size x size window, as (N, P, clusters * C).
 
         As many clusters as stay in the cache, so that residuals are never held as (N, K, C, H, W).
         """
-        masses = [window_means(assignment, size, step).flatten(1, 2) for size, step in sizes]
+        mass = window_means(assignment, size, step).flatten(1, 2)
         together = max(1, CACHE_NUMBERS // cells.numel())
         for start in range(0, len(self.centroids), together):
             few = slice(start, start + together)
             weighted = (assignment[..., few, None] * cells[..., None, :]).flatten(3)
-            yield [
-                self._block(
-                    window_means(weighted, size, step).flatten(1, 2).unflatten(-1, (-1, cells.shape[-1])),
-                    mass[..., few],
-                    self.centroids[few],
-                )
-                for (size, step), mass in zip(sizes, masses, strict=True)
-            ]
+            means = window_means(weighted, size, step).flatten(1, 2).unflatten(-1, (-1, cells.shape[-1]))
+            yield self._block(means, mass[..., few], self.centroids[few])
 
     def _block(self, means: Tensor, mass: Tensor, centroids: Tensor, epsilon: float = EPSILON) -> Tensor:
         """Means of a_k x (N, P, k, C), of a_k (N, P, k), centroids (k, C) -> f(mass) V_k / |V_k| as (N, P, k * C)."""

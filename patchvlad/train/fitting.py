@@ -63,6 +63,11 @@ def fit(
     Raises:
         ModelError: too few photos for that many clusters or components.
     """
+    if components > clusters * backbone.dim:
+        raise ModelError(
+            f"{components} components are more than the {clusters} x {backbone.dim} numbers of a descriptor: "
+            "ask for fewer, or for more clusters"
+        )
     generator = np.random.default_rng(seed)
     rows = np.sort(generator.permutation(len(images))[:most_images])
     sampled = torch.cat(
@@ -133,7 +138,7 @@ def _sampled_patches(
     assignment = vlad.soft_assignment(cells)
     for patch_size in patch_sizes:
         rows = _draw(generator, len(PatchGrid(cells.shape[1], cells.shape[2], patch_size)), each)
-        yield concatenate(blocks[0][:, rows] for blocks in vlad.window_blocks(cells, assignment, [(patch_size, 1)]))[0]
+        yield concatenate(block[:, rows] for block in vlad.window_blocks(cells, assignment, patch_size))[0]
 
 
 def _draw(generator: np.random.Generator, among: int, count: int) -> Tensor:
