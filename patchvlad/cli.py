@@ -95,7 +95,7 @@ def do_match(arguments: argparse.Namespace) -> None:
     """patchvlad match"""
     from .features.images import ImageList
     from .features.store import FeatureStore, is_store
-    from .pipeline import check_patches, draw_best, load, match_stores, read_truth
+    from .pipeline import check_patches, draw_best, load, match_stores, read_truth, usable_device
 
     sources = {"queries": arguments.queries, "database": arguments.database}
     stores = {name: FeatureStore(path) for name, path in sources.items() if is_store(path)}
@@ -125,6 +125,8 @@ def do_match(arguments: argparse.Namespace) -> None:
         truth=truth,
         candidates=arguments.candidates,
         depth=arguments.rerank,
+        time_budget=None if arguments.time_budget is None else arguments.time_budget / 1000,
+        device=usable_device(arguments.device),
     )
     print_results(results)
     drawn = draw_best(settings, results.ranking, stores, photos, arguments.out / "figures", arguments.figures)
@@ -237,9 +239,9 @@ def extract_photos(
             images,
             folder,
             size=settings.size,
-            batch=arguments.batch or settings.batch,
+            batch=settings.batch,
             workers=arguments.workers,
-            dtype=arguments.store_dtype or settings.store_dtype,
+            dtype=settings.store_dtype,
             overwrite=arguments.overwrite,
             skip_unreadable=arguments.skip_unreadable,
             preset=settings.name,
@@ -297,12 +299,15 @@ def _settings(arguments: argparse.Namespace, *stores: "FeatureStore") -> config.
     """The preset or config asked for; else the preset that given stores were made with; else `lite`."""
     from dataclasses import replace
 
-    made_with = next((store.manifest.preset for store in stores if store.manifest.preset in config.PRESETS), "lite")
+    presets = (store.manifest.preset for store in stores)
+    made_with = next((name for name in presets if name.removesuffix(config.FAST) in config.PRESETS), "lite")
     found = (
         config.read_config(arguments.config) if arguments.config else config.read_preset(arguments.preset or made_with)
     )
+    if arguments.fast:
+        found = found.fast()
     if arguments.model:
         found = replace(found, model=arguments.model, components=None, clusters=None)
-    if getattr(arguments, "matcher", None):
-        found = replace(found, matcher=arguments.matcher)
-    return found
+    overriding = ("matcher", "precision", "store_dtype", "patch_components", "batch")
+    given = {name: getattr(arguments, name) for name in overriding if getattr(arguments, name, None)}
+    return replace(found, **given)

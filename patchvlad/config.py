@@ -7,8 +7,8 @@
 `resumepath` with `num_pcs` and ".pth.tar" behind it is the checkpoint, as in the reference; where no such file lies,
 its name stands for the known model. Files are looked for from the current folder, then from the config's own.
 
-Beyond the reference there are `model = NAME` (or a file), which says it in one, `storedtype` (float32 | float16),
-`globalweight2use`, `leastspread`, and the matcher `voting`.
+Beyond the reference there are `model = NAME` (or a file), which says it in one, `precision` (float32 | bfloat16),
+`storedtype` (float32 | float16 | int8), `patchcomponents`, `globalweight2use`, `leastspread`, and the matcher `voting`.
 """
 
 import configparser
@@ -16,11 +16,12 @@ import importlib.resources
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .errors import ConfigError
 
+FAST = "-fast"  # behind a preset's name: its fast variant
 PRESETS = ("lite", "performance", "speed", "storage", "netvlad_extract")
 POOLINGS = ("patchnetvlad", "netvlad", "max", "avg")
 MATCHER_NAMES = {"ransac": "ransac", "spatialapproximator": "rapid", "voting": "voting"}  # in lower case -> ours
@@ -42,7 +43,9 @@ class Config:
         global_weight: the same for the score that retrieved the candidate; 0 in the paper.
         least_spread: standard deviation of a query's scores that fusion divides by at the least; 0 in the paper.
         matcher: `ransac`, `rapid` or `voting`.
+        precision: that the network multiplies in, `float32` or `bfloat16`.
         store_dtype: of patch descriptors on disk.
+        patch_components: leading components that patch descriptors keep at most; None keeps all.
         ks: where recall is counted; the largest is how many candidates there are.
         candidates_file: .npy of candidates to re-rank instead of retrieving them.
     """
@@ -60,17 +63,40 @@ class Config:
     global_weight: float
     least_spread: float
     matcher: str
+    precision: str
     store_dtype: str
+    patch_components: int | None
     ks: tuple[int, ...]
     candidates_file: str | None
 
+    def fast(self) -> "Config":
+        """The fast variant: bfloat16 products, patches of the leading components in one byte each, RANSAC by voting.
+
+        Settings that are as fast already stay as they are. What it costs in recall is measured in docs/design.md.
+        """
+        return replace(
+            self,
+            name=self.name if self.name.endswith(FAST) else self.name + FAST,
+            precision="bfloat16",
+            store_dtype="int8",
+            patch_components=self.patch_components or fast_components(self.components),
+            matcher="voting" if self.matcher == "ransac" else self.matcher,
+        )
+
+
+def fast_components(components: int | None) -> int | None:
+    """Components that fast patch descriptors keep of a whitening of so many, None for all."""
+    return None if not components else max(components // 4, min(components, 256))
+
 
 def read_preset(name: str) -> Config:
-    """Reads a preset that comes with the package."""
-    if name not in PRESETS:
-        raise ConfigError(f"unknown preset {name!r}: choose from {', '.join(PRESETS)}")
-    text = importlib.resources.files("patchvlad").joinpath("presets", f"{name}.ini").read_text(encoding="utf-8")
-    return _parse(text, name, Path())
+    """Reads a preset that comes with the package; `NAME-fast` is its fast variant."""
+    plain = name.removesuffix(FAST)
+    if plain not in PRESETS:
+        raise ConfigError(f"unknown preset {name!r}: choose from {', '.join(PRESETS)}, or one of these with {FAST}")
+    text = importlib.resources.files("patchvlad").joinpath("presets", f"{plain}.ini").read_text(encoding="utf-8")
+    settings = _parse(text, plain, Path())
+    return settings if plain == name else settings.fast()
 
 
 def read_config(path: str | os.PathLike) -> Config:
@@ -135,7 +161,9 @@ def _parse(text: str, name: str, folder: Path) -> Config:
         global_weight=values.number("feature_match", "globalweight2use", 0.0),
         least_spread=values.number("feature_match", "leastspread", 0.0),
         matcher=MATCHER_NAMES[matcher],
-        store_dtype=values.one_of("feature_extract", "storedtype", "float32", ("float32", "float16")),
+        precision=values.one_of("feature_extract", "precision", "float32", ("float32", "bfloat16")),
+        store_dtype=values.one_of("feature_extract", "storedtype", "float32", ("float32", "float16", "int8")),
+        patch_components=values.whole("global_params", "patchcomponents", 0) or None,
         ks=tuple(sorted(values.wholes("feature_match", "n_values_all", (1, 5, 10, 20, 50, 100), least=1))),
         candidates_file=None if candidates == "None" else candidates,
     )

@@ -64,6 +64,9 @@ def build_parser(functions: Mapping[str, Callable[[argparse.Namespace], None]]) 
     match.add_argument("--radius", type=float, metavar="M", help="metres within which images are positives (for .npz)")
     match.add_argument("--candidates", type=count, metavar="N", help="images retrieved a query (default: the preset's)")
     match.add_argument("--rerank", type=whole, metavar="N", help="how many of them to re-rank, 0: none (default: all)")
+    match.add_argument(
+        "--time-budget", type=count, metavar="MS", help="re-rank as many as fit into so many milliseconds a query"
+    )
     match.add_argument("--figures", type=whole, default=0, metavar="N", help="draw the first N queries' best matches")
     _add_model_options(match)
     _add_extraction_options(match)
@@ -118,6 +121,9 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--preset", choices=config.PRESETS, help="model, patches and matcher (default: lite)")
     which.add_argument("--config", type=Path, metavar="FILE.ini", help="the same from a file in the reference's format")
+    parser.add_argument(
+        "--fast", action="store_true", help="the preset's fast variant: bfloat16, int8, fewer components, no RANSAC"
+    )
     parser.add_argument("--model", help="known name or checkpoint, instead of the preset's; see 'patchvlad models'")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
 
@@ -130,7 +136,16 @@ def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
         "--workers", type=_at_least(1), default=os.cpu_count() or 1, metavar="N", help="threads that read photos"
     )
     parser.add_argument(
-        "--store-dtype", choices=("float32", "float16"), help="of patch descriptors (default: the preset's)"
+        "--store-dtype", choices=("float32", "float16", "int8"), help="of patch descriptors (default: the preset's)"
+    )
+    parser.add_argument(
+        "--patch-components",
+        type=_at_least(1),
+        metavar="N",
+        help="leading components that patch descriptors keep (default: the preset's, else all)",
+    )
+    parser.add_argument(
+        "--precision", choices=("float32", "bfloat16"), help="the network multiplies in (default: the preset's)"
     )
     parser.add_argument("--overwrite", action="store_true", help="start anew, whatever the store holds")
     parser.add_argument("--skip-unreadable", action="store_true", help="go on past photos that cannot be read")

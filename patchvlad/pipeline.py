@@ -1,5 +1,6 @@
 """The steps that commands are made of: what a config says, done with models, stores and files."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -19,10 +20,12 @@ from .features.extraction import recipe_of
 from .features.images import ImageList, read_image
 from .features.store import FeatureStore
 from .model.checkpoints import load_model
-from .model.network import PatchNetVLAD
+from .model.network import Descriptors, PatchNetVLAD
 from .search.matching import MATCHERS, Match
 from .search.reranking import rerank
 from .search.retrieval import Ranking, read_candidates, retrieve
+
+log = logging.getLogger(__name__)
 
 Bar = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]  # label -> progress(done, in all)
 
@@ -56,13 +59,7 @@ def load(settings: Config, device: str = "auto", *stores: FeatureStore) -> Patch
         ModelError: there is no such model, or the config asks for another.
         MismatchError: one of the stores was made by another model, so its features cannot meet this one's.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError, ImportError) as error:
-        reason = str(error).splitlines()[0].split(". ")[0]
-        raise ConfigError(f"device {device} cannot be used here ({reason}): try --device cpu") from error
+    device = usable_device(device)
     model = load_model(
         settings.model,
         pooling=settings.pooling,
@@ -72,6 +69,9 @@ def load(settings: Config, device: str = "auto", *stores: FeatureStore) -> Patch
         components=settings.components,
         device=device,
     )
+    if settings.patch_components is not None and model.whitening is not None:
+        model.set_patches(model.patch_sizes, model.patch_strides, min(settings.patch_components, model.dim))
+    model.precision = usable_precision(settings.precision, device)
     for store in stores:
         differences = store.recipe.differences(recipe_of(model, settings.size or store.recipe.size))
         if differences:
@@ -80,6 +80,30 @@ def load(settings: Config, device: str = "auto", *stores: FeatureStore) -> Patch
                 "Give the preset or config, and the model, that the store was extracted with"
             )
     return model
+
+
+def usable_device(name: str) -> str:
+    """The device of that name; `auto` is the GPU where there is one.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name).cpu()
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).splitlines()[0].split(". ")[0]
+        raise ConfigError(f"device {name} cannot be used here ({reason}): try --device cpu") from error
+    return name
+
+
+def usable_precision(name: str, device: str) -> torch.dtype:
+    """The precision of that name, or float32 on a CPU that is not faster in it."""
+    if name == "bfloat16" and device == "cpu" and not torch.cpu._is_avx512_bf16_supported():
+        log.info("this CPU multiplies no faster in bfloat16: using float32")
+        return torch.float32
+    return getattr(torch, name)
 
 
 def check_patches(settings: Config, store: FeatureStore) -> None:
@@ -112,7 +136,9 @@ def match_stores(
     truth: GroundTruth | None = None,
     candidates: int | None = None,
     depth: int | None = None,
+    time_budget: float | None = None,
     groups: np.ndarray | None = None,
+    device: str = "cpu",
 ) -> Results:
     """Retrieves and re-ranks; writes rankings and recalls into the folder `out`.
 
@@ -124,7 +150,9 @@ def match_stores(
         truth: what recall is measured by, if it is.
         candidates: retrieved a query; None takes the settings' largest k.
         depth: re-ranked of these; None for all, 0 for none.
+        time_budget: seconds a query for re-ranking, see `rerank`.
         groups: see `retrieve`.
+        device: where patch descriptors are compared.
     """
     for store in (queries, database):
         check_patches(settings, store)
@@ -142,7 +170,18 @@ def match_stores(
         with bar("re-rank") as progress:
             matcher = MATCHERS[settings.matcher]
             fusion = settings.weights, settings.global_weight, settings.least_spread
-            reranked = rerank(retrieved, queries, database, matcher, *fusion, depth=depth, progress=progress)
+            reranked = rerank(
+                retrieved,
+                queries,
+                database,
+                matcher,
+                *fusion,
+                depth=depth,
+                time_budget=time_budget,
+                read=reader(settings),
+                device=device,
+                progress=progress,
+            )
         results.stages["PatchNetVLAD"] = reranked
         results.seconds["PatchNetVLAD"] = time.perf_counter() - started
     for stale in ("PatchNetVLAD_predictions.txt", "recalls.txt"):  # of an earlier run that did more
@@ -153,6 +192,14 @@ def match_stores(
         results.recalls = {stage: recall(ranking, truth, settings.ks) for stage, ranking in results.stages.items()}
         write_recalls(out / "recalls.txt", results.recalls)
     return results
+
+
+def reader(settings: Config) -> Callable[[FeatureStore, int], Descriptors]:
+    """How a store's descriptors are read: as they are, or reduced to what the fast variant of a preset compares."""
+    if settings.store_dtype != "int8" or settings.patch_components is None:
+        return FeatureStore.descriptors
+    components = settings.patch_components
+    return lambda store, row: store.compact_descriptors(row, components)
 
 
 def compare(settings: Config, model: PatchNetVLAD, first: Path, second: Path, plot: Path | None = None) -> Match:
@@ -179,12 +226,12 @@ def draw_best(
     count: int,
 ) -> list[Path]:
     """Draws the best match of the first `count` queries; `stores` and `photos` have keys `queries` and `database`."""
-    drawn = []
+    drawn, read = [], reader(settings)
     for row in range(min(count, len(ranking.query_names))):
         best = ranking.indices[row, 0]
         if best < 0:
             continue
-        match = MATCHERS[settings.matcher](stores["queries"].descriptors(row), stores["database"].descriptors(best))
+        match = MATCHERS[settings.matcher](read(stores["queries"], row), read(stores["database"], best))
         query, found = ranking.query_names[row], ranking.database_names[best]
         drawn.append(folder / f"{row:06d}_{Path(query).stem[:100]}.png")
         write_match_figure(

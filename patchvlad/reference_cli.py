@@ -108,7 +108,7 @@ def _extract(arguments: argparse.Namespace) -> None:
 def _match(arguments: argparse.Namespace) -> None:
     from .features.images import ImageList
     from .features.store import FeatureStore
-    from .pipeline import match_stores, read_truth
+    from .pipeline import match_stores, read_truth, usable_device
 
     settings = _settings(arguments)
     stores = {}
@@ -133,6 +133,7 @@ def _match(arguments: argparse.Namespace) -> None:
         cli.bar,
         truth=read_truth(arguments.ground_truth_path, arguments.posDistThr, *(stores[kind].names for kind in stores)),
         groups=groups,
+        device=usable_device(_device(arguments)),
     )
     cli.print_results(results)
     print("Done")

@@ -72,7 +72,9 @@ PAPER = Config(
     matcher="ransac",
     ks=(1, 5, 10, 20, 50, 100),
     candidates_file=None,
+    precision="float32",
     store_dtype="float32",
+    patch_components=None,
 )
 FAST = {"patch_sizes": (5,), "patch_strides": (1,), "weights": (1.0,), "matcher": "rapid"}
 GLOBAL = {"patch_sizes": (5,), "patch_strides": (1,), "weights": (1.0,), "pooling": "netvlad"}
@@ -115,6 +117,23 @@ def test_the_default_preset_is_the_embedded_model() -> None:
     found = read_preset("lite")
     assert set(PRESETS) == {"lite", *EXPECTED}
     assert (found.model, found.size, found.ks) == ("lite", PAPER.size, PAPER.ks)
+
+
+def test_the_fast_variant_of_a_preset_keeps_what_is_fast_already() -> None:
+    fast = read_preset("performance-fast")
+    assert fast == read_preset("performance").fast() == fast.fast()
+    assert fast == replace(
+        PAPER,
+        name="performance-fast",
+        precision="bfloat16",
+        store_dtype="int8",
+        patch_components=1024,
+        matcher="voting",
+    )
+    assert (read_preset("speed-fast").patch_components, read_preset("speed-fast").matcher) == (256, "rapid")
+    assert read_preset("storage-fast").patch_components == 128
+    chosen = replace(PAPER, patch_components=700).fast()
+    assert chosen.patch_components == 700
 
 
 def test_unknown_preset_names_the_known_ones() -> None:
@@ -255,8 +274,8 @@ def test_model_names_a_known_model_or_a_file_beside_the_config(ini: Path) -> Non
         ),
         (
             "[feature_extract]",
-            "[feature_extract]\nstoredtype = int8",
-            "[feature_extract] storedtype = int8: choose from",
+            "[feature_extract]\nstoredtype = int4",
+            "[feature_extract] storedtype = int4: choose from",
         ),
         ("0.45,0.15,0.4", "1", "3 patch_sizes, 3 strides and 1 patchweights2use: give as many of each"),
         ("strides = 1,1,1", "strides = 1,1", "3 patch_sizes, 2 strides and 3 patchweights2use: give as many of each"),

@@ -9,7 +9,8 @@ import torch
 from patchvlad.errors import ConfigError, MismatchError
 from patchvlad.model.network import Descriptors
 from patchvlad.model.vlad import PatchGrid
-from patchvlad.search.matching import consensus, match_ransac, match_rapid, match_voting, mutual_nearest_neighbours
+from patchvlad.search.matching import MATCHERS, match_ransac, match_rapid, match_voting
+from patchvlad.search.verification import consensus
 
 
 def random_patches(count: int, dim: int, seed: int) -> torch.Tensor:
@@ -19,24 +20,6 @@ def random_patches(count: int, dim: int, seed: int) -> torch.Tensor:
 
 def describe(patches: dict[int, torch.Tensor], height: int, width: int) -> Descriptors:
     return Descriptors(torch.ones(1), patches, {size: PatchGrid(height, width, size) for size in patches})
-
-
-@pytest.mark.parametrize(("count0", "count1", "dim"), [(1, 1, 1), (1, 9, 2), (8, 1, 3), (30, 20, 4), (25, 40, 16)])
-def test_mutual_nearest_neighbours_equal_the_loop(count0: int, count1: int, dim: int) -> None:
-    for seed in range(5):
-        patches0, patches1 = random_patches(count0, dim, seed), random_patches(count1, dim, 100 + seed)
-        rows0, rows1 = mutual_nearest_neighbours(patches0, patches1)
-        expected = oracle.mutual_nearest_neighbours(patches0.numpy(), patches1.numpy())
-        assert list(zip(rows0.tolist(), rows1.tolist(), strict=True)) == expected
-        assert len(expected) >= 1
-
-
-def test_ties_go_to_the_lower_index() -> None:
-    patches = torch.tensor([[1.0, 0], [1.0, 0], [0, 1.0], [0, 1.0]])
-    rows0, rows1 = mutual_nearest_neighbours(patches, patches)
-    assert rows0.tolist() == [0, 2]
-    assert rows1.tolist() == [0, 2]
-    assert oracle.mutual_nearest_neighbours(patches.numpy(), patches.numpy()) == [(0, 0), (2, 2)]
 
 
 @pytest.mark.parametrize(("height", "width", "size"), [(1, 1, 1), (2, 3, 2), (5, 7, 2), (6, 6, 3)])
@@ -84,29 +67,56 @@ def test_ransac_inliers_are_those_of_the_homography_from_image_1_to_image_0() ->
     assert oracle.inlier_count(refined, match.points1[2], match.points0[2], 24.0) == mask.sum()
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_consensus_equals_the_loop(seed: int) -> None:
-    generator = np.random.default_rng(seed)
-    count = int(generator.integers(0, 60))
-    points1 = (generator.integers(0, 40, (count, 2)) * 16 + 7).astype(np.float32)
+STIFFNESS = 1e4 / 16**2  # square cells of 16 pixels
+
+
+def moving_cells(generator: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Matching cells (count, 2) of two images, half of them of one affine motion."""
+    cells1 = generator.integers(0, 40, (count, 2))
     turn = np.eye(2) + generator.normal(scale=0.05, size=(2, 2))
-    points0 = (points1 @ turn.T + generator.integers(-90, 90, 2)).astype(np.float32)
+    cells0 = np.rint(cells1 @ turn.T + generator.integers(-6, 6, 2)).astype(np.int64)
     wild = generator.random(count) < 0.5
-    points0[wild] = generator.integers(0, 640, (int(wild.sum()), 2))
-    assert consensus(points1, points0, 24).tolist() == oracle.consensus(points1, points0, 24)
+    cells0[wild] = generator.integers(0, 40, (int(wild.sum()), 2))
+    return cells1, cells0
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_consensus_of_many_pairs_equals_the_loop_over_each(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    counts = [0, *generator.integers(0, 60, 6), 3, 4, 0]
+    pairs = [moving_cells(generator, int(count)) for count in counts]
+    starts = np.cumsum([0, *counts])
+    found = consensus(*(np.concatenate(cells) for cells in zip(*pairs, strict=True)), starts, STIFFNESS)
+    for i, (cells1, cells0) in enumerate(pairs):
+        expected = oracle.consensus(cells1 * 16.0, cells0 * 16.0, 24)
+        assert found[starts[i] : starts[i + 1]].tolist() == expected
 
 
 def test_consensus_finds_what_moves_alike_among_outliers_and_follows_a_change_of_scale() -> None:
     generator = np.random.default_rng(0)
-    points1 = generator.uniform(0, 600, (80, 2)).astype(np.float32)
-    points0 = points1 * 1.15 + (40, -20)
-    points0[50:] = generator.uniform(0, 600, (30, 2))
-    found = consensus(points1, points0.astype(np.float32), 24)
+    cells1 = generator.integers(0, 38, (80, 2))
+    cells0 = np.rint(cells1 * 1.15 + (2.5, -1.25)).astype(np.int64)
+    cells0[50:] = generator.integers(0, 38, (30, 2))
+    starts = np.array([0, 80])
+    found = consensus(cells1, cells0, starts, STIFFNESS)
     assert found[:50].all()
-    assert found[50:].sum() <= 3
-    shift_only = consensus(points1, points0.astype(np.float32), 24, refits=0)
-    assert shift_only.sum() < 30
-    assert consensus(points1[:3], points1[:3], 24).tolist() == [False] * 3
+    assert found[50:].sum() <= 5
+    assert consensus(cells1, cells0, starts, STIFFNESS, refits=0).sum() < 35
+    assert consensus(cells1[:3], cells1[:3], np.array([0, 3]), STIFFNESS).tolist() == [False] * 3
+
+
+@pytest.mark.parametrize("matcher", MATCHERS.values(), ids=MATCHERS)
+def test_one_against_many_scores_as_one_at_a_time(matcher) -> None:
+    grids = {1: PatchGrid(6, 7, 1), 2: PatchGrid(6, 7, 2)}
+    images = []
+    for seed in range(6):
+        patches = {size: random_patches(len(grid), 8, 10 * seed + size) for size, grid in grids.items()}
+        if seed in (2, 4):
+            patches[1][: 10 * seed] = images[0].patches[1][: 10 * seed]
+        images.append(Descriptors(torch.ones(1), patches, grids))
+    scores = matcher.score_many(images[0], images)
+    assert scores.tolist() == [list(matcher(images[0], image).scores.values()) for image in images]
+    assert matcher.score_many(images[0], []).shape == (0, 2)
 
 
 def test_voting_scores_the_share_of_patches_in_the_consensus() -> None:

@@ -8,14 +8,15 @@ import pytest
 import torch
 
 from patchvlad.errors import ConfigError, MismatchError
-from patchvlad.features.store import FeatureStore, Recipe, open_writer
+from patchvlad.features.manifest import Recipe
+from patchvlad.features.store import FeatureStore, open_writer
 from patchvlad.search.matching import match_ransac, match_rapid
 from patchvlad.search.reranking import fuse, rerank
 from patchvlad.search.retrieval import Ranking, read_candidates, retrieve
 
 
 def make_store(folder: Path, count: int, seed: int, sizes: tuple[int, ...] = (2, 3), dim: int = 8) -> FeatureStore:
-    recipe = Recipe("f" * 64, "m", (64, 80), "patchnetvlad", tuple((s, 1) for s in sizes), (4, 5), 16, dim)
+    recipe = Recipe("f" * 64, "m", (64, 80), "patchnetvlad", tuple((s, 1) for s in sizes), (4, 5), 16, dim, dim)
     generator = np.random.default_rng(seed)
 
     def unit(*shape: int) -> np.ndarray:
@@ -190,7 +191,7 @@ def test_stores_in_half_precision_rerank_alike(tmp_path: Path) -> None:
         writer.append(np.array(database.global_), {size: np.array(p) for size, p in database.patches.items()})
     half = FeatureStore(tmp_path / "h")
     assert half.patches[2].dtype == np.float16
-    assert half.descriptors(0).patches[2].dtype == torch.float32
+    assert half.descriptors(0).patches[2].dtype == torch.float16
     exact = rerank(retrieve(queries, database), queries, database, match_rapid)
     rough = rerank(retrieve(queries, half), queries, half, match_rapid)
     assert exact.indices.tolist() == rough.indices.tolist()

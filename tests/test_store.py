@@ -13,7 +13,8 @@ import pytest
 from patchvlad import atomic
 from patchvlad.errors import MismatchError, StoreError
 from patchvlad.features import store
-from patchvlad.features.store import FeatureStore, Recipe, StoreWriter, is_store, open_writer
+from patchvlad.features.manifest import Recipe
+from patchvlad.features.store import FeatureStore, StoreWriter, is_store, open_writer
 
 RECIPE = Recipe(
     fingerprint="a" * 64,
@@ -24,6 +25,7 @@ RECIPE = Recipe(
     map_size=(4, 5),
     stride=16,
     dim=6,
+    patch_dim=6,
 )
 NAMES = ("a/1.jpg", "b/1.jpg", "c d.png", "\u00fc.jpg", "e.jpg")
 GLOBAL = np.random.default_rng(0).standard_normal((5, 6), dtype=np.float32)
@@ -120,7 +122,7 @@ def test_float16_halves_patches_and_leaves_global_descriptors(tmp_path: Path, wh
     read = FeatureStore(tmp_path / "half")
     assert (read.global_.dtype, read.patches[2].dtype) == (np.float32, np.float16)
     np.testing.assert_array_equal(read.patches[2], PATCHES[2].astype(np.float16))
-    assert read.descriptors(0).patches[2].numpy().dtype == np.float32
+    assert read.descriptors(0).patches[2].numpy().dtype == np.float16
     read.check_matches(FeatureStore(whole))
 
 
@@ -300,8 +302,8 @@ def test_other_images_or_numbers_are_refused_and_named(
 
 def test_an_unknown_dtype_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     with (
-        pytest.raises(StoreError, match="'int8': choose from float32, float16"),
-        open_writer(tmp_path / "s", RECIPE, NAMES, "int8"),
+        pytest.raises(StoreError, match="'int4': choose from float32, float16, int8"),
+        open_writer(tmp_path / "s", RECIPE, NAMES, "int4"),
     ):
         pytest.fail("an unknown dtype was let in")
     assert not (tmp_path / "s").exists()

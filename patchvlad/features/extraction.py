@@ -43,7 +43,7 @@ def extract(
         size: (height, width) to resize to; None keeps the photos' own size, which then all must share.
         batch: photos the network takes at a time.
         workers: threads that decode and resize ahead of the network.
-        dtype: of the stored patch descriptors.
+        dtype: of the stored patch descriptors, `float32`, `float16` or `int8`.
         overwrite: start anew, whatever store the folder holds.
         skip_unreadable: photos that cannot be read keep their row, with zeros, and are never retrieved.
         preset: name kept in the store, for messages.
@@ -68,7 +68,8 @@ def extract(
     else:
         reader = lambda row: resize(read_image(images.path(row)), size)  # noqa: E731
     recipe = recipe_of(model, size)
-    with open_writer(folder, recipe, images.names, dtype, preset, overwrite, images.identity) as writer:
+    precision = str(model.precision).removeprefix("torch.")
+    with open_writer(folder, recipe, images.names, dtype, preset, overwrite, precision, images.identity) as writer:
         done = writer.manifest.rows
         if 0 < done < len(images):
             log.info("%s: going on after %d of %d images", folder, done, len(images))
@@ -108,12 +109,13 @@ def recipe_of(model: PatchNetVLAD, size: tuple[int, int]) -> Recipe:
         map_size=(height, width),
         stride=model.backbone.stride,
         dim=model.dim,
+        patch_dim=model.patch_dim,
     )
 
 
 @torch.inference_mode()
 def describe_batch(model: PatchNetVLAD, arrays: list[np.ndarray]) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-    """N arrays (H, W, 3) uint8 of one size -> (N, D) and for each patch size (N, P, D), float32."""
+    """N arrays (H, W, 3) uint8 of one size -> (N, D) and for each patch size (N, P, D'), float32."""
     parameter = next(model.parameters())
     try:
         global_, patches = model(stack(arrays).to(parameter.device, parameter.dtype))

@@ -3,18 +3,18 @@
     STORE/manifest.json   format, model fingerprint, image size, grids, dtype, and how many rows are complete
     STORE/images.txt      names relative to the root, one a line: row i everywhere
     STORE/global.npy      (B, D) float32
-    STORE/patches_<p>.npy (B, P, D), one file a patch size
+    STORE/patches_<p>.npy (B, P, D') in the store's dtype, one file a patch size; int8 as `quantisation` says
 
 Rows are appended to the arrays and flushed to disk before the manifest counts them, and the manifest is replaced whole:
 whatever moment the writer dies in, a reader sees whole images only, and the next writer cuts off the rest and goes on.
 """
 
 import contextlib
+import functools
 import hashlib
-import json
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
@@ -27,89 +27,11 @@ from ..atomic import write_text
 from ..errors import MismatchError, StoreError
 from ..model.network import Descriptors
 from ..model.vlad import PatchGrid
+from .manifest import MANIFEST, Manifest, Recipe
+from .quantisation import compacted, quantise
 
-FORMAT = 1
-MANIFEST, IMAGES = "manifest.json", "images.txt"
-DTYPES = ("float32", "float16")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that two stores must share for their descriptors to be comparable.
-
-    Attributes:
-        fingerprint: of the model's weights and architecture.
-        model: name of the model, for messages.
-        size: (height, width) in pixels that images were resized to.
-        pooling: of the model.
-        grids: (patch size, patch stride) in cells, one a patch size.
-        map_size: (height, width) of the feature map in cells.
-        stride: pixels a cell.
-        dim: D.
-    """
-
-    fingerprint: str
-    model: str
-    size: tuple[int, int]
-    pooling: str
-    grids: tuple[tuple[int, int], ...]
-    map_size: tuple[int, int]
-    stride: int
-    dim: int
-
-    def patch_grids(self) -> dict[int, PatchGrid]:
-        """The patch grid of each patch size."""
-        return {size: PatchGrid(*self.map_size, size, step, self.stride) for size, step in self.grids}
-
-    def differences(self, other: "Recipe") -> list[str]:
-        """What differs, in words; empty if the two belong together."""
-        said = {
-            "fingerprint": f"model {self.model} {self.fingerprint[:12]} against {other.model} {other.fingerprint[:12]}",
-            "size": "image size {} x {} against {} x {}".format(*self.size, *other.size),
-            "pooling": f"pooling {self.pooling} against {other.pooling}",
-            "grids": f"patch sizes and strides {self.grids} against {other.grids}",
-        }
-        return [text for name, text in said.items() if getattr(self, name) != getattr(other, name)]
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What manifest.json holds."""
-
-    recipe: Recipe
-    images: int
-    images_sha256: str
-    rows: int = 0
-    dtype: str = "float32"
-    preset: str = ""
-    photos_sha256: str = ""
-    unreadable: tuple[int, ...] = ()
-    format: int = field(default=FORMAT)
-
-    def write(self, folder: Path) -> None:
-        write_text(folder / MANIFEST, json.dumps(asdict(self), indent=1))
-
-    @classmethod
-    def read(cls, folder: Path) -> "Manifest":
-        path = folder / MANIFEST
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            if values["format"] != FORMAT:
-                raise StoreError(f"{path} has format {values['format']}, this patchvlad reads {FORMAT}: extract again")
-            recipe = values.pop("recipe")
-            for name in ("size", "map_size"):
-                recipe[name] = tuple(recipe[name])
-            recipe["grids"] = tuple(tuple(grid) for grid in recipe["grids"])
-            values["unreadable"] = tuple(values["unreadable"])
-            if not all(isinstance(values[name], int) for name in ("images", "rows")):
-                raise ValueError("images and rows must be whole numbers")
-            return cls(Recipe(**recipe), **values)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise StoreError(
-                f"{folder} is no feature store (no {MANIFEST}): make one with 'patchvlad extract PHOTOS --out {folder}'"
-            ) from error
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            raise StoreError(f"{path} is damaged ({error!r}): delete the folder and extract again") from error
+IMAGES = "images.txt"
+DTYPES = ("float32", "float16", "int8")
 
 
 class FeatureStore:
@@ -148,16 +70,23 @@ class FeatureStore:
 
     @cached_property
     def patches(self) -> dict[int, np.ndarray]:
-        """For each patch size (B, P, D), memory-mapped."""
+        """For each patch size (B, P, D'), memory-mapped."""
         return {
-            size: self._array(f"patches_{size}.npy", (len(self), len(grid), self.recipe.dim))
+            size: self._array(f"patches_{size}.npy", (len(self), len(grid), self.recipe.patch_dim))
             for size, grid in self.grids.items()
         }
 
     def descriptors(self, row: int) -> Descriptors:
-        """The descriptors of one image, in float32."""
-        patches = {size: _tensor(array[row]) for size, array in self.patches.items()}
-        return Descriptors(_tensor(self.global_[row]), patches, self.grids)
+        """The descriptors of one image, patches in the dtype they are stored in, read when they are looked at."""
+        _accept_read_only_memory()
+        patches = {size: torch.from_numpy(array[row]) for size, array in self.patches.items()}
+        return Descriptors(torch.from_numpy(self.global_[row]), patches, self.grids)
+
+    def compact_descriptors(self, row: int, components: int) -> Descriptors:
+        """The same with patches of at most so many leading components, as int8, whatever they are stored as."""
+        whole = self.descriptors(row)
+        patches = {size: compacted(values, components) for size, values in whole.patches.items()}
+        return Descriptors(whole.global_, patches, self.grids)
 
     def check_matches(self, other: "FeatureStore") -> None:
         """Raises MismatchError unless both stores were made in the same way."""
@@ -188,7 +117,7 @@ class StoreWriter:
         self.manifest = manifest
         shapes: dict[str, tuple[int, ...]] = {"global.npy": (manifest.recipe.dim,)}
         for size, grid in manifest.recipe.patch_grids().items():
-            shapes[f"patches_{size}.npy"] = (len(grid), manifest.recipe.dim)
+            shapes[f"patches_{size}.npy"] = (len(grid), manifest.recipe.patch_dim)
         dtypes = {name: "float32" if name == "global.npy" else manifest.dtype for name in shapes}
         self._dtypes = dtypes
         with contextlib.ExitStack() as opened:  # one that cannot be opened closes the others
@@ -201,20 +130,23 @@ class StoreWriter:
             self.close = opened.pop_all().close
 
     def append(self, global_: np.ndarray, patches: dict[int, np.ndarray], unreadable: Sequence[int] = ()) -> None:
-        """Appends N rows: (N, D), for each patch size (N, P, D); `unreadable` are rows of the store."""
+        """Appends N rows: (N, D), for each patch size (N, P, D') floats; `unreadable` are rows of the store."""
         arrays = {"global.npy": global_, **{f"patches_{size}.npy": array for size, array in patches.items()}}
         for name, file in self._files.items():
-            file.write(np.ascontiguousarray(arrays[name], dtype=self._dtypes[name]).data)
+            values = arrays[name]
+            if self._dtypes[name] == "int8":
+                values = quantise(torch.from_numpy(values)).numpy()
+            file.write(np.ascontiguousarray(values, dtype=self._dtypes[name]).data)
             file.flush()
             os.fsync(file.fileno())
         rows = range(self.manifest.rows, self.manifest.rows + len(global_))
-        values = {
+        changed = {
             **self.manifest.__dict__,
             "rows": rows.stop,
             "photos_sha256": _photos_digest(self.manifest.photos_sha256, self._identity, rows),
             "unreadable": (*self.manifest.unreadable, *unreadable),
         }
-        self.manifest = Manifest(**values)
+        self.manifest = Manifest(**changed)
         self.manifest.write(self.folder)
 
 
@@ -226,6 +158,7 @@ def open_writer(
     dtype: str = "float32",
     preset: str = "",
     overwrite: bool = False,
+    precision: str = "float32",
     identity: Callable[[int], bytes] | None = None,
 ) -> Iterator[StoreWriter]:
     """Creates a store or goes on with an unfinished one; a complete one is opened with nothing left to append.
@@ -251,7 +184,7 @@ def open_writer(
             f"{folder} is being written by another process: wait for it or choose another folder"
         ) from error
     try:
-        manifest = Manifest(recipe, len(names), names_digest(names), dtype=dtype, preset=preset)
+        manifest = Manifest(recipe, len(names), names_digest(names), dtype=dtype, precision=precision, preset=preset)
         if is_store(folder) and not overwrite:
             manifest = _same(folder, Manifest.read(folder), manifest, identity)
         if manifest.rows == 0:  # the manifest first: from here on whoever comes sees an empty store of this kind
@@ -285,6 +218,8 @@ def _same(folder: Path, found: Manifest, wanted: Manifest, identity: Callable[[i
         differences.append("photos of the same names, but not the same photos")
     if found.dtype != wanted.dtype:
         differences.append(f"numbers kept as {found.dtype} against {wanted.dtype}")
+    if found.precision != wanted.precision:
+        differences.append(f"computed in {found.precision} against {wanted.precision}")
     if differences:
         raise MismatchError(
             f"{folder} holds features made in another way: {'; '.join(differences)}. "
@@ -325,9 +260,14 @@ def _open_rows(path: Path, shape: tuple[int, ...], dtype: np.dtype, rows: int) -
     return file
 
 
-def _tensor(array: np.ndarray) -> torch.Tensor:
-    """A copy in float32: a memory map is read once, here."""
-    return torch.from_numpy(np.array(array)).float()
+@functools.cache
+def _accept_read_only_memory() -> None:
+    """Has PyTorch give its one warning about read-only memory here, unheard: nobody writes into descriptors."""
+    read_only = np.zeros(1)
+    read_only.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.from_numpy(read_only)
 
 
 def _check_names(names: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 A backbone knows its own `dim` (C), `stride` (pixels a cell) and input normalisation; nobody else does.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import ModelError
+from .convolution import suits_winograd, winograd
 
 
 class Backbone(nn.Module):
@@ -50,7 +51,49 @@ class VGG16(Backbone):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) RGB in [0, 1] -> (N, 512, H // 16, W // 16)."""
-        return self.layers((images - self.mean) / self.std)
+        x = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        plain = torch.is_grad_enabled() or x.device.type != "cpu"
+        block: list[nn.Module] = []
+        for layer in self.layers:
+            block.append(layer)
+            if isinstance(layer, nn.MaxPool2d):
+                x = _run(block, x) if plain or x.shape[1] > 64 else in_stripes(block, x)
+                block = []
+        return _run(block, x)
+
+
+def _run(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d) and suits_winograd(layer, x):
+            x = winograd(layer, x.float())
+        else:
+            x = layer(x)
+    return x
+
+
+def in_stripes(block: Sequence[nn.Module], x: Tensor, numbers: int = 1 << 22) -> Tensor:
+    """Runs 3 x 3 convolutions and a last 2 x 2 pooling on (N, C, H, W) stripe by stripe, with the same result.
+
+    The first maps of VGG16 have 20 million numbers. Whole, they leave the cache, and the memory for them, given back
+    and asked for anew each time, costs more than the pooling. A stripe takes as many rows more on either side as there
+    are convolutions; what is wrong there, for want of neighbours, is cut off before the pooling.
+
+    Args:
+        block: convolutions with padding 1 and ReLUs, then the pooling.
+        x: the maps.
+        numbers: of a stripe of the largest map, about.
+    """
+    convolutions = [layer for layer in block if isinstance(layer, nn.Conv2d)]
+    edge, height = len(convolutions), x.shape[2] // 2 * 2
+    wide = max(layer.out_channels for layer in convolutions)
+    rows = max(2, numbers // (len(x) * wide * x.shape[3]) // 2 * 2)
+    pooled = []
+    for start in range(0, height, rows):
+        end = min(start + rows, height)
+        first, last = max(start - edge, 0), min(end + edge, x.shape[2])
+        stripe = _run(block[:-1], x[:, :, first:last])
+        pooled.append(block[-1](stripe[:, :, start - first : end - first]))
+    return torch.cat(pooled, dim=2)
 
 
 class InvertedResidual(nn.Module):

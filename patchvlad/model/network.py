@@ -1,6 +1,7 @@
 """PatchNetVLAD = backbone, VLAD and whitening: photos in, a global descriptor and patch descriptors out."""
 
-from collections.abc import Callable, Iterable, Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,13 +22,19 @@ class Descriptors:
 
     Attributes:
         global_: (D,) global descriptor.
-        patches: for each patch size (P, D) patch descriptors in raster order of the grid.
+        patches: for each patch size (P, D') patch descriptors in raster order of the grid, D' at most D. From a store
+            they may be float16, or int8 (see `features.quantisation`).
         grids: for each patch size the grid that says where the patches lie.
     """
 
     global_: Tensor
     patches: dict[int, Tensor]
     grids: dict[int, PatchGrid]
+
+    def to(self, device: str | torch.device) -> "Descriptors":
+        """The same on another device."""
+        patches = {size: values.to(device) for size, values in self.patches.items()}
+        return Descriptors(self.global_.to(device), patches, self.grids)
 
 
 def global_max(feature_map: Tensor) -> Tensor:
@@ -41,6 +48,7 @@ def global_mean(feature_map: Tensor) -> Tensor:
 
 
 GLOBAL_POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {"max": global_max, "avg": global_mean}
+Encoder = Callable[..., Tensor]  # blocks of unnormalised descriptors -> descriptors (N, P, D)
 POOLINGS = ("patchnetvlad", "netvlad", *GLOBAL_POOLINGS)
 
 
@@ -53,6 +61,9 @@ class PatchNetVLAD(nn.Module):
         whitening: None leaves descriptors unwhitened (num_pcs = 0 in the reference's configs).
         pooling: `patchnetvlad`, or global descriptors alone by `netvlad`, `max` or `avg`.
         patch_sizes, patch_strides: in cells, one patch stride a patch size.
+
+    Attributes:
+        precision: that backbone and whitening multiply in at inference, `torch.float32` unless set; sums stay float32.
     """
 
     def __init__(
@@ -74,10 +85,22 @@ class PatchNetVLAD(nn.Module):
         self.whitening = whitening
         self.pooling = pooling
         self.name = "unnamed"
+        self.precision = torch.float32
         self.set_patches(patch_sizes, patch_strides)
 
-    def set_patches(self, patch_sizes: Sequence[int], patch_strides: Sequence[int] | None = None) -> None:
-        """Sets the patch sizes and strides, in cells; they are no weights, so any will do for any model."""
+    def set_patches(
+        self,
+        patch_sizes: Sequence[int],
+        patch_strides: Sequence[int] | None = None,
+        patch_components: int | None = None,
+    ) -> None:
+        """Sets the patch sizes and strides, in cells; they are no weights, so any will do for any model.
+
+        Args:
+            patch_sizes, patch_strides: one patch stride a patch size, 1 if not given.
+            patch_components: leading components of the whitening that patch descriptors keep, all if not given; global
+                descriptors always keep all.
+        """
         sizes, strides = tuple(patch_sizes), tuple(patch_strides or (1,) * len(patch_sizes))
         if len(sizes) != len(strides):
             raise ConfigError(f"{len(sizes)} patch sizes {sizes} but {len(strides)} patch strides {strides}")
@@ -87,7 +110,11 @@ class PatchNetVLAD(nn.Module):
             raise ConfigError("pooling 'patchnetvlad' needs at least one patch size")
         if any(number < 1 for number in sizes + strides):
             raise ConfigError(f"patch sizes {sizes} and patch strides {strides} must be at least 1 cell")
-        self.patch_sizes, self.patch_strides = sizes, strides
+        if patch_components is not None and not 1 <= patch_components <= self.dim:
+            raise ConfigError(f"{patch_components} patch components: a descriptor of this model has 1 to {self.dim}")
+        if patch_components is not None and self.whitening is None:
+            raise ConfigError("patch components are components of a whitening, and this model has none")
+        self.patch_sizes, self.patch_strides, self.patch_components = sizes, strides, patch_components
 
     @property
     def dim(self) -> int:
@@ -96,18 +123,31 @@ class PatchNetVLAD(nn.Module):
             return self.whitening.bias.numel()
         return self.vlad.dim if self.vlad is not None else self.backbone.dim
 
+    @property
+    def patch_dim(self) -> int:
+        """D', the length of patch descriptors."""
+        return self.patch_components or self.dim
+
     def forward(self, images: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
-        """Images (N, 3, H, W) RGB in [0, 1] -> global descriptors (N, D), and patch descriptors (N, P, D) a patch size.
+        """Images (N, 3, H, W) RGB in [0, 1] -> global (N, D), and for each patch size patches (N, P, D').
 
         Raises:
             ConfigError: the largest patch does not fit the images.
         """
-        feature_map = self.backbone(images)
-        return self.describe_map(feature_map)
+        return self.describe_map(self.feature_map(images))
+
+    def feature_map(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) RGB in [0, 1] -> feature map (N, C, h, w)."""
+        if self.precision == torch.float32:
+            return self.backbone(images)
+        with torch.autocast(images.device.type, self.precision):
+            return self.backbone(images).to(images.dtype)
 
     def describe_map(self, feature_map: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
         """The same from a feature map (N, C, H, W)."""
-        encode = self.whitening or concatenate
+        encode: Encoder = concatenate
+        if self.whitening is not None:
+            encode = functools.partial(self.whitening, precision=self.precision)
         if self.vlad is None:
             return encode([GLOBAL_POOLINGS[self.pooling](feature_map)[:, None]])[:, 0], {}
         self.grids(feature_map.shape[2:])
@@ -123,10 +163,10 @@ class PatchNetVLAD(nn.Module):
             size: torch.cat([image[number] for image in patches]) for number, size in enumerate(self.patch_sizes)
         }
 
-    def _describe_patches(
-        self, vlad: VLAD, encode: Callable[[Iterable[Tensor]], Tensor], cells: Tensor, assignment: Tensor
-    ) -> list[Tensor]:
-        """Cells (1, H, W, C) and soft assignment (1, H, W, K) -> for each patch size (1, P, D)."""
+    def _describe_patches(self, vlad: VLAD, encode: Encoder, cells: Tensor, assignment: Tensor) -> list[Tensor]:
+        """Cells (1, H, W, C) and soft assignment (1, H, W, K) -> for each patch size (1, P, D')."""
+        if self.patch_components is not None:
+            encode = functools.partial(encode, components=self.patch_components)
         return [
             encode(vlad.window_blocks(cells, assignment, size, step))
             for size, step in zip(self.patch_sizes, self.patch_strides, strict=True)
@@ -158,7 +198,7 @@ class PatchNetVLAD(nn.Module):
         was_training = self.training
         self.eval()
         parameter = next(self.parameters())
-        feature_map = self.backbone(batch.to(parameter.device, parameter.dtype))
+        feature_map = self.feature_map(batch.to(parameter.device, parameter.dtype))
         global_, patches = self.describe_map(feature_map)
         self.train(was_training)
         grids = self.grids(feature_map.shape[2:])

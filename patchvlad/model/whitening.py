@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import ModelError
+from .convolution import Derived
 
 
 class Whitening(nn.Module):
@@ -21,23 +22,39 @@ class Whitening(nn.Module):
         self.weight = nn.Parameter(torch.zeros(components, dim))
         self.bias = nn.Parameter(torch.zeros(components))
 
-    def forward(self, blocks: Iterable[Tensor]) -> Tensor:
-        """Blocks of unnormalised descriptors, each (N, P, C) -> whitened, L2-normalised (N, P, D)."""
+    def forward(
+        self, blocks: Iterable[Tensor], components: int | None = None, precision: torch.dtype = torch.float32
+    ) -> Tensor:
+        """Blocks of unnormalised descriptors, each (N, P, C) -> whitened, L2-normalised (N, P, D).
+
+        Args:
+            blocks: the clusters, a few at a time.
+            components: leading ones to compute, D of all; components stand in falling order of variance.
+            precision: `torch.bfloat16` multiplies in it and adds in float32.
+        """
+        every = self.weight if precision == self.weight.dtype or precision == torch.float32 else _reduced(self.weight)
         total: Tensor | None = None
         square: Tensor | None = None
         start = 0
         for block in blocks:
             flat = block.flatten(0, 1)
-            weight = self.weight[:, start : start + block.shape[-1]]
+            weight = every[:components, start : start + block.shape[-1]]
             start += block.shape[-1]
-            total = flat @ weight.T if total is None else total.addmm_(flat, weight.T)
+            if every.dtype == flat.dtype:
+                total = flat @ weight.T if total is None else total.addmm_(flat, weight.T)
+            else:
+                product = (flat.to(every.dtype) @ weight.T).float()
+                total = product if total is None else total.add_(product)
             norm = block.square().sum(dim=-1)
             square = norm if square is None else square + norm
         if total is None or square is None or start != self.weight.shape[1]:
             raise ModelError(f"the whitening takes descriptors of length {self.weight.shape[1]}, not {start}")
         descriptors = total.view(*square.shape, -1)
         scale = square.sqrt().clamp_min(1e-12)[..., None]
-        return F.normalize(descriptors / scale + self.bias, dim=-1)
+        return F.normalize(descriptors / scale + self.bias[:components], dim=-1)
+
+
+_reduced = Derived(lambda weight: weight.to(torch.bfloat16))
 
 
 def concatenate(blocks: Iterable[Tensor]) -> Tensor:

@@ -1,16 +1,22 @@
 """Candidates reordered by geometric verification, scores fused over the patch sizes."""
 
-import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import torch
 
 from ..errors import ConfigError
 from ..features.store import FeatureStore
 from ..model.network import Descriptors
 from .matching import Matcher, PatchMatcher, match_ransac
 from .retrieval import Ranking
+
+TOGETHER = 4  # candidates that a thread takes at a time
+
+Reader = Callable[[FeatureStore, int], Descriptors]
 
 
 def fuse(scores: np.ndarray, weights: Sequence[float], least_spread: float | Sequence[float] = 0.0) -> np.ndarray:
@@ -45,6 +51,10 @@ def rerank(
     global_weight: float = 0.0,
     least_spread: float = 0.0,
     depth: int | None = None,
+    *,
+    time_budget: float | None = None,
+    read: Reader = FeatureStore.descriptors,
+    device: str | torch.device = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> Ranking:
     """Reorders every query's candidates by the fused score of their patches, stable where scores tie.
@@ -57,7 +67,18 @@ def rerank(
         global_weight: of the candidates' own scores, fused as one more patch size would be; 0 in the paper.
         least_spread: of the scores of a patch size over a query's candidates, see `fuse`; 0 in the paper.
         depth: how many candidates to re-rank; the rest keep their order behind them, with score -inf.
+        time_budget: seconds a query; of the candidates, best first, as many are re-ranked as fit. Then results depend
+            on the machine and its load.
+        read: how descriptors are read from a store, where not as they are stored.
+        device: where descriptors are compared; verification is done on the CPU.
         progress: called after each query with (queries done, queries in all).
+
+    Returns:
+        Ranking of the same shape.
+
+    Raises:
+        MismatchError: the stores were made in different ways.
+        ConfigError: there are no patches, the number of weights is wrong, or candidates of other stores.
     """
     queries.check_matches(database)
     if candidates.query_names != queries.names or candidates.database_names != database.names:
@@ -70,15 +91,21 @@ def rerank(
         raise ConfigError(f"{len(weights)} weights for patch sizes {sizes}: give one weight a patch size")
     indices = candidates.indices.copy()
     scores = np.full(indices.shape, -np.inf, dtype=np.float32)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with _workers(matcher) as pool:
         for row in range(len(indices)):
+            query = read(queries, row).to(device)
+
+            def score(images: np.ndarray, query: Descriptors = query) -> np.ndarray:
+                return _scores(matcher, query, [read(database, image).to(device) for image in images])
+
             places = np.flatnonzero(indices[row, :depth] >= 0)
-            found = indices[row, places]
-            images = (database.descriptors(i) for i in found)
-            columns = _scores(matcher, queries.descriptors(row), images, pool).reshape(len(found), len(weights))
-            retrieved = candidates.scores[row, places].astype(np.float64)
+            columns = _in_time(pool, score, indices[row, places], time_budget)
+            places = places[: len(columns)]
+            found, retrieved = indices[row, places], candidates.scores[row, places].astype(np.float64)
             fused = fuse(
-                np.column_stack([columns, retrieved]), [*weights, global_weight], [*([least_spread] * len(weights)), 0]
+                np.column_stack([columns.reshape(len(found), len(weights)), retrieved]),
+                [*weights, global_weight],
+                [*([least_spread] * len(weights)), 0],
             )
             order = np.argsort(-fused, kind="stable")
             indices[row, places] = found[order]
@@ -88,8 +115,44 @@ def rerank(
     return Ranking(indices, scores, candidates.query_names, candidates.database_names)
 
 
-def _scores(matcher: Matcher, query: Descriptors, images: Iterable[Descriptors], pool: Executor) -> np.ndarray:
+def _in_time(
+    pool: ThreadPoolExecutor, score: Callable[[np.ndarray], np.ndarray], images: np.ndarray, budget: float | None
+) -> np.ndarray:
+    """Scores (k, S) of the first k images, all of them unless the budget in seconds runs out before."""
+    started = time.perf_counter()
+    parts = [images[start : start + TOGETHER] for start in range(0, len(images), TOGETHER)]
+    at_once = len(parts) if budget is None else pool._max_workers
+    done: list[np.ndarray] = []
+    for start in range(0, len(parts), max(at_once, 1)):
+        if budget is not None:
+            spent = time.perf_counter() - started
+            if spent + (spent * at_once / start if start else 0) > budget:
+                break
+        done += pool.map(score, parts[start : start + at_once])
+    return np.concatenate(done) if done else np.zeros((0, 0))
+
+
+def _scores(matcher: Matcher, query: Descriptors, images: Sequence[Descriptors]) -> np.ndarray:
     """(k, S) scores of a query against k images, in batches where the matcher can."""
     if isinstance(matcher, PatchMatcher):
-        return matcher.score_many(query, images, pool)
+        return matcher.score_many(query, images)
     return np.array([list(matcher(query, image).scores.values()) for image in images], dtype=np.float64)
+
+
+@contextlib.contextmanager
+def _workers(matcher: Matcher) -> Iterator[ThreadPoolExecutor]:
+    """As many threads as PyTorch uses, each of which computes alone: one candidate's numbers stay in one core's cache.
+
+    A matcher of the user's own need not bear threads, and gets one.
+    """
+    threads = torch.get_num_threads()
+    if not isinstance(matcher, PatchMatcher):
+        with ThreadPoolExecutor(1) as pool:
+            yield pool
+        return
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)

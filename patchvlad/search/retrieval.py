@@ -1,13 +1,19 @@
-"""Candidates by global descriptor: for each query the database images of highest dot product."""
+"""Candidates by global descriptor: for each query the database images of highest dot product.
+
+The database stays in its memory map and is gone through in blocks, so that it may be larger than memory.
+"""
 
 import os
 from dataclasses import dataclass
 
-import faiss
 import numpy as np
 
 from ..errors import ConfigError, MismatchError
 from ..features.store import FeatureStore
+
+DATABASE_BLOCK = 32768  # images scored at once
+QUERY_BLOCK = 512  # queries scored at once: 64 MB of scores; the database is read once for each block of queries
+FEW = 4  # up to so many queries BLAS's matrix product is slower than one dot product after the other
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,9 @@ class Ranking:
 def retrieve(queries: FeatureStore, database: FeatureStore, k: int = 100, groups: np.ndarray | None = None) -> Ranking:
     """Finds the k most similar database images of every query by exact search.
 
-    Images that could not be read are never candidates.
+    Images that could not be read are never candidates. Of equal scores the lower row of the database comes first and is
+    the last to be cut off; scores are sums in float32, whose last digits depend on what is computed together. Memory is
+    bounded however large the database: its memory map, read once for each block of queries, is the system's to drop.
 
     Args:
         queries, database: stores made in the same way.
@@ -44,25 +52,54 @@ def retrieve(queries: FeatureStore, database: FeatureStore, k: int = 100, groups
     if k < 1:
         raise ConfigError(f"k = {k} candidates: ask for at least 1")
     queries.check_matches(database)
-    readable = np.setdiff1d(np.arange(len(database)), database.manifest.unreadable)
-    index = faiss.IndexFlatIP(database.recipe.dim)
-    for start in range(0, len(readable), 65536):
-        index.add(np.ascontiguousarray(database.global_[readable[start : start + 65536]]))
-    indices = np.full((len(queries), k), -1, dtype=np.int64)
-    scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
     if groups is not None and np.shape(groups) != (len(database),):
         raise ConfigError(f"groups has shape {np.shape(groups)}: give one number for each of {len(database)} images")
-    most = 1 if groups is None or not len(readable) else int(np.unique(groups[readable], return_counts=True)[1].max())
-    depth = min(k * most, len(readable))
-    if depth:
-        found_scores, found_rows = index.search(np.ascontiguousarray(queries.global_), depth)
-        for row, found in enumerate(readable[found_rows]):
-            kept = np.arange(depth) if groups is None else np.sort(np.unique(groups[found], return_index=True)[1])
-            kept = kept[:k]
-            indices[row, : len(kept)], scores[row, : len(kept)] = found[kept], found_scores[row, kept]
+    depth = k
+    if groups is not None:
+        groups = np.asarray(groups)
+        depth *= int(np.unique(groups, return_counts=True)[1].max(initial=1))
+    unreadable = np.array(database.manifest.unreadable, dtype=np.int64)
+    indices = np.full((len(queries), k), -1, dtype=np.int64)
+    scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+    for first in range(0, len(queries), QUERY_BLOCK):
+        some = slice(first, first + QUERY_BLOCK)
+        asked = np.asarray(queries.global_[some])
+        for start in range(0, len(database), DATABASE_BLOCK):
+            block = np.asarray(database.global_[start : start + DATABASE_BLOCK])
+            found = _products(asked, block)
+            found[:, unreadable[(unreadable >= start) & (unreadable < start + len(block))] - start] = -np.inf
+            for best, best_scores, new_scores in zip(indices[some], scores[some], found, strict=True):
+                _merge(best, best_scores, new_scores, start, depth, groups)
     for row in queries.manifest.unreadable:
         indices[row], scores[row] = -1, -np.inf
     return Ranking(indices, scores, queries.names, database.names)
+
+
+def _products(queries: np.ndarray, block: np.ndarray) -> np.ndarray:
+    """(Q, D) and (B, D) to their dot products (Q, B)."""
+    return queries @ block.T if len(queries) > FEW else np.vecdot(queries[:, None], block)
+
+
+def _merge(
+    best: np.ndarray, best_scores: np.ndarray, scores: np.ndarray, start: int, depth: int, groups: np.ndarray | None
+) -> None:
+    """Updates in place one query's best (k,) rows and scores by the scores (B,) of the rows from `start` on.
+
+    Of the latter no more than the `depth` best can matter: k times the size of the largest group.
+    """
+    rows = np.flatnonzero(scores > best_scores[-1])  # not >=: of equal scores the lower row is there already
+    if not len(rows):
+        return
+    if len(rows) > depth:  # leaves few to sort
+        rows = rows[scores[rows] >= np.partition(scores[rows], -depth)[-depth]]
+    filled = int(np.count_nonzero(best >= 0))
+    values = np.concatenate([best_scores[:filled], scores[rows]])
+    rows = np.concatenate([best[:filled], start + rows])
+    order = np.argsort(-values, kind="stable")
+    if groups is not None:
+        order = order[np.sort(np.unique(groups[rows[order]], return_index=True)[1])]
+    order = order[: len(best)]
+    best[: len(order)], best_scores[: len(order)] = rows[order], values[order]
 
 
 def read_candidates(path: str | os.PathLike, queries: FeatureStore, database: FeatureStore) -> Ranking:

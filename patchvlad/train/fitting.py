@@ -69,36 +69,78 @@ def fit(
             "ask for fewer, or for more clusters"
         )
     generator = np.random.default_rng(seed)
-    rows = np.sort(generator.permutation(len(images))[:most_images])
+    images = draw_images(images, most_images, generator)
     sampled = torch.cat(
         [
-            found[_draw(generator, len(found), -(-cells // len(rows)))]
+            found[_draw(generator, len(found), -(-cells // len(images)))]
             for found in (
-                image_cells.flatten(0, 2) for image_cells in _cells(backbone, images, rows, size, "cells", progress)
+                image_cells.flatten(0, 2)
+                for image_cells in _cells(
+                    backbone,
+                    images,
+                    size,
+                    None if progress is None else lambda done, total: progress("cells", done, total),
+                )
             )
         ]
     )[:cells]
     if len(sampled) < clusters:
         raise ModelError(
-            f"{len(sampled)} cells of {len(rows)} photos are too few for {clusters} clusters: give more photos"
+            f"{len(sampled)} cells of {len(images)} photos are too few for {clusters} clusters: give more photos"
         )
     vlad = VLAD(clusters, sampled.shape[1], cluster_weight=cluster_weight)
     vlad.centroids.data, vlad.assignment.weight.data = fit_clusters(sampled, clusters, seed)
     if components == 0:
         return PatchNetVLAD(backbone, vlad, None, patch_sizes=patch_sizes).eval()
+    whitening = fit_whitening_to(
+        backbone,
+        vlad,
+        images,
+        components,
+        size=size,
+        patch_sizes=patch_sizes,
+        samples=samples,
+        memory=memory,
+        seed=generator,
+        progress=None if progress is None else lambda done, total: progress("patches", done, total),
+    )
+    return PatchNetVLAD(backbone, vlad, whitening, patch_sizes=patch_sizes).eval()
+
+
+def fit_whitening_to(
+    backbone: Backbone,
+    vlad: VLAD,
+    images: ImageList,
+    components: int,
+    *,
+    size: tuple[int, int] = (480, 640),
+    patch_sizes: Sequence[int] = (2, 5, 8),
+    samples: int = 10_000,
+    memory: int = 2 << 30,
+    seed: int | np.random.Generator = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Whitening:
+    """Fits the whitening alone, to patch descriptors of all these photos; arguments and errors as of `fit`."""
+    generator = np.random.default_rng(seed)
     count = min(samples, memory // (4 * vlad.dim))
     if count < samples:
         log.info("sampling %d patch descriptors instead of %d to stay within %d MB", count, samples, memory >> 20)
-    each = -(-count // (len(rows) * len(patch_sizes)))
-    total = torch.empty(len(rows) * len(patch_sizes) * each, vlad.dim)
+    each = -(-count // (len(images) * len(patch_sizes)))
+    total = torch.empty(len(images) * len(patch_sizes) * each, vlad.dim)
     filled = 0
-    for image_cells in _cells(backbone, images, rows, size, "patches", progress):
+    for image_cells in _cells(backbone, images, size, progress):
         for found in _sampled_patches(vlad, image_cells, patch_sizes, each, generator):
             total[filled : filled + len(found)] = found
             filled += len(found)
     whitening = Whitening(vlad.dim, components)
     whitening.weight.data, whitening.bias.data = fit_whitening(total[:filled], components)
-    return PatchNetVLAD(backbone, vlad, whitening, patch_sizes=patch_sizes).eval()
+    return whitening
+
+
+def draw_images(images: ImageList, most: int, generator: np.random.Generator) -> ImageList:
+    """At most so many of the images, drawn at random, in their order."""
+    rows = np.sort(generator.permutation(len(images))[:most])
+    return ImageList(images.root, tuple(images.names[row] for row in rows))
 
 
 def fit_clusters(cells: Tensor, clusters: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -118,16 +160,14 @@ def fit_clusters(cells: Tensor, clusters: int, seed: int = 0) -> tuple[Tensor, T
 def _cells(
     backbone: Backbone,
     images: ImageList,
-    rows: np.ndarray,
     size: tuple[int, int],
-    step: str,
-    progress: Progress | None,
+    progress: Callable[[int, int], None] | None,
 ) -> Iterator[Tensor]:
     """Yields the cells (1, H, W, C) of each photo."""
-    for done, row in enumerate(rows, 1):
+    for row in range(len(images)):
         yield normalised_cells(backbone(stack([resize(read_image(images.path(row)), size)])))
         if progress:
-            progress(step, done, len(rows))
+            progress(row + 1, len(images))
 
 
 @torch.inference_mode()
