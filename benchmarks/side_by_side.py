@@ -1,11 +1,15 @@
-"""Time, disk and memory beside the reference implementation (patchnetvlad 0.1.8), same photos and weights, in one run.
+"""Time, disk, memory and recall beside the reference implementation (patchnetvlad 0.1.8): same photos, same weights.
 
-    make benchmark CHECKPOINT=mapillary_WPCA512.pth.tar PHOTOS=folder
+    make benchmark CHECKPOINT=mapillary_WPCA512.pth.tar SET=folder
 
-Both describe the photos and re-rank candidates of the first of them by the preset that fits the checkpoint's components
-(512: speed, 128: storage, 4096: performance), in turns; medians of several turns are printed as one table, and written
-as JSON. Where there are fewer photos than candidates, photos repeat. The reference reads its features from files in the
-page cache, one file an image and patch size, as its own command does.
+SET holds database/, queries/ and gt.csv (columns query and positives, these separated by ';'). The preset is the one
+of the checkpoint's components (512: speed, 128: storage, 4096: performance). Four tools take turns at the same work, each
+in a process of its own: the reference's functions, called as its scripts do; our preset, exact; its fast variant; and our
+embedded model `lite`. Medians of the turns make one table; --json writes all numbers. Where the set has fewer photos
+than candidates are asked for, photos repeat. Features lie in files in the page cache for all.
+
+The limit is how long the multiplications alone would take at the speed of this machine's largest matrix product in the
+precision that each step uses, measured in the same run.
 """
 
 import argparse
@@ -13,68 +17,79 @@ import dataclasses
 import json
 import os
 import platform
+import resource
 import statistics
 import sys
 import tempfile
 import time
 import types
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from configparser import ConfigParser
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent / "stand_in"))
-
-from patchnetvlad.models.local_matcher import local_matcher
-from patchnetvlad.models.models_generic import get_backend, get_model, get_pca_encoding
-from patchnetvlad.tools.datasets import input_transform
-from PIL import Image
-
 import patchvlad as pv
 from patchvlad import config, pipeline
+from patchvlad.evaluate.metrics import recall
+from patchvlad.model.backbones import VGG16
+from patchvlad.model.convolution import LEAST_CHANNELS
+from patchvlad.model.vlad import PatchGrid
 from patchvlad.search.matching import MATCHERS
+from patchvlad.search.neighbours import has_integer_products
 from patchvlad.search.retrieval import Ranking
 
 PRESET_OF = {128: "storage", 512: "speed", 4096: "performance"}
-REFERENCE_MATCHER = {"ransac": "RANSAC", "rapid": "spatialApproximator"}
+KS = (1, 5, 10)
+PARTS = ("queries", "database")
 
 
 class Reference:
     """The reference's own functions, called as its scripts call them, without their argument parsing."""
 
-    def __init__(self, checkpoint: Path, settings: config.Config, folder: Path) -> None:
+    def __init__(self, settings: config.Config, folder: Path) -> None:
+        sys.path.insert(0, str(Path(__file__).parent / "stand_in"))
+        from patchnetvlad.models.models_generic import get_backend, get_model
+
         self.folder, self.settings = folder, settings
         self.config = ConfigParser()
+        matcher = {"ransac": "RANSAC", "rapid": "spatialApproximator"}[settings.matcher]
+        joined = {name: ",".join(map(str, getattr(settings, name))) for name in ("patch_sizes", "patch_strides")}
         self.config.read_dict(
             {
                 "global_params": {
                     "pooling": "patchnetvlad",
                     "num_pcs": str(settings.components),
-                    "patch_sizes": ",".join(map(str, settings.patch_sizes)),
-                    "strides": ",".join(map(str, settings.patch_strides)),
+                    "patch_sizes": joined["patch_sizes"],
+                    "strides": joined["patch_strides"],
                     "vladv2": "False",
                 },
                 "feature_match": {
-                    "matcher": REFERENCE_MATCHER[settings.matcher],
+                    "matcher": matcher,
                     "patchWeights2Use": ",".join(map(str, settings.weights)),
                     "imageresizeH": "480",
                     "imageresizeW": "640",
                 },
             }
         )
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+        state = torch.load(settings.model, map_location="cpu", weights_only=True)["state_dict"]
         self.config["global_params"]["num_clusters"] = str(len(state["pool.centroids"]))
         dim, encoder = get_backend()
         self.model = get_model(encoder, dim, self.config["global_params"], append_pca_layer=True)
         self.model.load_state_dict(state)
         self.model.eval()
 
-    def extract(self, images: pv.ImageList) -> None:
-        transform = input_transform((480, 640))
-        components = self.settings.components
+    def extract(self, part: str, images: pv.ImageList) -> None:
+        from patchnetvlad.models.models_generic import get_pca_encoding
+        from patchnetvlad.tools.datasets import input_transform
+        from PIL import Image
+
+        transform, components = input_transform((480, 640)), self.settings.components
+        (self.folder / part).mkdir(exist_ok=True)
         with torch.no_grad():
             for row in range(len(images)):
                 batch = transform(Image.open(images.path(row)).convert("RGB"))[None]
@@ -83,104 +98,267 @@ class Reference:
                 for size, patches in zip(self.settings.patch_sizes, local, strict=True):
                     encoded = get_pca_encoding(self.model, patches.permute(2, 0, 1).reshape(-1, patches.size(1)))
                     encoded = encoded.reshape(patches.size(2), patches.size(0), components).permute(1, 2, 0)
-                    np.save(self.folder / f"patchfeats_psize{size}_{row}.npy", encoded[0].numpy())
+                    np.save(self.folder / part / f"patchfeats_psize{size}_{row}.npy", encoded[0].numpy())
 
-    def rerank(self, candidates: np.ndarray, images: pv.ImageList) -> np.ndarray:
-        names = [f"{row}.jpg" for row in range(len(images))]
-        listed = types.SimpleNamespace(images=[*names, names[0]], numDb=len(names))
-        prefix = str(self.folder / "patchfeats")
-        return local_matcher(candidates, listed, prefix, prefix, self.config, torch.device("cpu"))[0]
+    def rerank(self, queries: list[int], candidates: np.ndarray) -> np.ndarray:
+        from patchnetvlad.models.local_matcher import local_matcher
+
+        database = int(candidates.max()) + 1
+        names = [f"{row}.jpg" for row in range(database)] + [f"{row}.jpg" for row in queries]
+        listed = types.SimpleNamespace(images=names, numDb=database)
+        prefixes = [str(self.folder / part / "patchfeats") for part in PARTS]
+        return np.stack(local_matcher(candidates, listed, *prefixes, self.config, torch.device("cpu")))
 
 
-def seconds(work: Callable[[], object]) -> float:
+class Ours:
+    """patchvlad with a preset."""
+
+    def __init__(self, settings: config.Config, folder: Path) -> None:
+        self.folder, self.settings = folder, settings
+        self.model = pipeline.load(settings, "cpu")
+
+    def extract(self, part: str, images: pv.ImageList) -> None:
+        options: dict[str, Any] = {"dtype": self.settings.store_dtype, "batch": self.settings.batch}
+        pv.extract(self.model, images, self.folder / part, **options, overwrite=True, preset=self.settings.name)
+
+    def candidates(self, k: int) -> np.ndarray:
+        return pv.retrieve(*(pv.FeatureStore(self.folder / part) for part in PARTS), k=k).indices
+
+    def rerank(self, queries: list[int], candidates: np.ndarray) -> np.ndarray:
+        asked, database = (pv.FeatureStore(self.folder / part) for part in PARTS)
+        indices = np.full((len(asked), candidates.shape[1]), -1)
+        indices[queries] = candidates
+        retrieved = np.zeros(indices.shape, dtype=np.float32)
+        for query, row in zip(queries, candidates, strict=True):
+            retrieved[query] = database.global_[row] @ asked.global_[query]
+        settings = self.settings
+        fusion = settings.weights, settings.global_weight, settings.least_spread
+        ranking = Ranking(indices, retrieved, asked.names, database.names)
+        read = pipeline.reader(settings)
+        return pv.rerank(ranking, asked, database, MATCHERS[settings.matcher], *fusion, read=read).indices[queries]
+
+
+_tool: Any = None
+
+
+def start(kind: Callable[..., Any], settings: config.Config, folder: Path) -> None:
+    """Makes the one tool of this process."""
+    global _tool
+    folder.mkdir(parents=True, exist_ok=True)
+    _tool = kind(settings, folder)
+
+
+def call(method: str, *arguments: Any) -> tuple[float, Any]:
+    """Seconds that a method of this process's tool takes, and what it returns."""
     started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+    found = getattr(_tool, method)(*arguments)
+    return time.perf_counter() - started, found
 
 
-def in_turns(turns: int, **works: Callable[[], object]) -> dict[str, float]:
-    """Median seconds of each, one after the other in every turn, after one turn to warm up."""
-    taken = [{name: seconds(work) for name, work in works.items()} for _ in range(turns + 1)][1:]
-    return {name: statistics.median(turn[name] for turn in taken) for name in works}
+def peak_memory() -> float:
+    """MB that this process has held at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def megabytes(folder: Path) -> float:
-    return sum(path.stat().st_size for path in folder.rglob("*.npy")) / 1e6
+class Tools:
+    """Processes, one a tool, that take turns."""
+
+    def __init__(self, kinds: dict[str, tuple[Callable[..., Any], config.Config]], folder: Path, turns: int) -> None:
+        self.folder, self.turns = folder, turns
+        self.processes = {
+            name: ProcessPoolExecutor(
+                1, get_context("spawn"), initializer=start, initargs=(kind, settings, folder / name)
+            )
+            for name, (kind, settings) in kinds.items()
+        }
+
+    def ask(self, name: str, work: Callable[..., Any], *arguments: Any) -> Any:
+        return self.processes[name].submit(work, *arguments).result()
+
+    def in_turns(self, *work: Any) -> dict[str, list[float]]:
+        """Seconds of each tool in every turn, after one turn to warm up."""
+        taken: dict[str, list[float]] = {name: [] for name in self.processes}
+        for turn in range(self.turns + 1):
+            for name in self.processes:
+                seconds = self.ask(name, call, *work)[0]
+                if turn:
+                    taken[name].append(seconds)
+        return taken
+
+    def megabytes(self, name: str, part: str) -> float:
+        files = (self.folder / name / part).rglob("*patch*.npy")
+        return sum(path.stat().st_size for path in files) / 1e6
+
+    def close(self) -> None:
+        for process in self.processes.values():
+            process.shutdown()
+
+
+def gflops() -> dict[str, float]:
+    """Speed of a large matrix product in each precision, in 1e9 multiplications and additions a second."""
+    size = 2048
+    found = {}
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16), ("int8", torch.int8)):
+        a = torch.randn(size, size).mul(40).to(dtype)
+        product = torch._int_mm if dtype == torch.int8 else torch.mm
+        taken = []
+        for _ in range(8):
+            started = time.perf_counter()
+            product(a, a)
+            taken.append(time.perf_counter() - started)
+        found[name] = 2 * size**3 / min(taken) / 1e9
+    return found
+
+
+def limits(settings: config.Config, clusters: int, candidates: int, peak: dict[str, float]) -> tuple[float, float]:
+    """Seconds that the multiplications alone take: of one VGG16 image, of one query."""
+    exact = settings.precision == "float32"
+    direct = winograd = 0.0
+    height, width, channels = 480, 640, 3
+    for step in VGG16._plan:
+        if step == "pool":
+            height, width = height // 2, width // 2
+            continue
+        gigaflop = 2 * 9 * height * width * channels * int(step) / 1e9
+        direct, winograd = (
+            (direct, winograd + gigaflop / 4) if channels >= LEAST_CHANNELS else (direct + gigaflop, winograd)
+        )
+        channels = int(step)
+    grids = [
+        PatchGrid(30, 40, size, step) for size, step in zip(settings.patch_sizes, settings.patch_strides, strict=True)
+    ]
+    components = settings.patch_components or settings.components or 0
+    whitening = 2 * sum(len(grid) for grid in grids) * clusters * 512 * components / 1e9
+    fast = peak["float32" if exact else "bfloat16"]
+    extraction = (direct + whitening) / fast + winograd / peak["float32"]
+    products = candidates * sum(2 * len(grid) ** 2 for grid in grids) * components / 1e9
+    return extraction, products / peak["int8" if has_integer_products() else "float32"]
+
+
+def as_recall(found: np.ndarray, names: tuple[tuple[str, ...], tuple[str, ...]], truth: pv.GroundTruth) -> list[float]:
+    """Recall@1, 5 and 10 of (Q, k) rows."""
+    ranking = Ranking(found, np.zeros(found.shape, dtype=np.float32), *names)
+    return [100 * value for value in recall(ranking, truth, KS).values.values()]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="in the released format")
-    parser.add_argument("photos", type=Path)
-    parser.add_argument("--most", type=int, default=10, help="photos to use")
+    parser.add_argument("set", type=Path, help="folder with database/, queries/ and gt.csv")
     parser.add_argument("--candidates", type=int, default=100)
-    parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--timed", type=int, default=3, help="photos, and queries, a turn")
+    parser.add_argument("--json", type=Path, help="where all numbers go")
     arguments = parser.parse_args()
-    listed = pv.ImageList.read(arguments.photos)
-    images = pv.ImageList(listed.root, listed.names[: arguments.most])
-    components = len(
-        torch.load(arguments.checkpoint, map_location="cpu", weights_only=True)["state_dict"]["WPCA.0.bias"]
-    )
-    settings = dataclasses.replace(config.read_preset(PRESET_OF[components]), model=str(arguments.checkpoint))
-    lite = config.read_preset("lite")
-    rows = np.resize(np.arange(len(images)), arguments.candidates)[None]
-    results: dict[str, dict[str, float]] = {}
+    state = torch.load(arguments.checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    preset = config.read_preset(PRESET_OF[len(state["WPCA.0.bias"])])
+    exact = dataclasses.replace(preset, model=str(arguments.checkpoint.resolve()), batch=1)
+    kinds: dict[str, tuple[Callable[..., Any], config.Config]] = {
+        "reference": (Reference, exact),
+        "exact": (Ours, exact),
+        "fast": (Ours, exact.fast()),
+        "lite": (Ours, config.read_preset("lite")),
+    }
+    images = {part: pv.ImageList.read(arguments.set / part) for part in PARTS}
+    peak = gflops()
+    results: dict[str, Any] = {"preset": preset.name, "set": arguments.set.name, "turns": arguments.turns}
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        (folder / "reference").mkdir()
-        reference = Reference(arguments.checkpoint, settings, folder / "reference")
-        models = {"ours": (settings, pipeline.load(settings)), "lite": (lite, pipeline.load(lite))}
-
-        def extract(name: str) -> pv.FeatureStore:
-            made_with, model = models[name]
-            options = {"dtype": made_with.store_dtype, "batch": made_with.batch, "overwrite": True}
-            return pv.extract(model, images, folder / name, **options)
-
+        tools = Tools(kinds, Path(place), arguments.turns)
+        timed = pv.ImageList(images["database"].root, images["database"].names[: arguments.timed])
         results["extract, s an image"] = {
-            name: value / len(images)
-            for name, value in in_turns(
-                arguments.turns,
-                reference=lambda: reference.extract(images),
-                ours=lambda: extract("ours"),
-                lite=lambda: extract("lite"),
-            ).items()
+            name: [seconds / len(timed) for seconds in taken]
+            for name, taken in tools.in_turns("extract", "timed", timed).items()
         }
-        found: dict[str, np.ndarray] = {}  # rankings, to compare by eye when numbers look odd
-
-        def rerank(name: str) -> None:
-            made_with, store = models[name][0], pv.FeatureStore(folder / name)
-            indices = np.full((len(store), rows.shape[1]), -1)
-            indices[0] = rows[0]  # the first photo is the query, the others ask for nothing
-            scores = np.broadcast_to(-np.arange(rows.shape[1], dtype=np.float32), indices.shape)
-            candidates = Ranking(indices, scores, store.names, store.names)
-            fusion = made_with.weights, made_with.global_weight, made_with.least_spread
-            found[name] = pv.rerank(candidates, store, store, MATCHERS[made_with.matcher], *fusion).indices[0]
-
-        def rerank_reference() -> None:
-            found["reference"] = reference.rerank(rows, images)
-
-        results[f"re-rank {arguments.candidates}, s a query"] = in_turns(
-            arguments.turns,
-            reference=rerank_reference,
-            ours=lambda: rerank("ours"),
-            lite=lambda: rerank("lite"),
-        )
-        results["patches on disk, MB an image"] = {
-            name: megabytes(folder / name) / len(images) for name in ("reference", "ours", "lite")
+        results["peak memory of extraction, MB"] = {name: tools.ask(name, peak_memory) for name in kinds}
+        found: dict[str, np.ndarray] = {}
+        for name in kinds:
+            for part in PARTS:
+                tools.ask(name, call, "extract", part, images[part])
+        depth = min(arguments.candidates, len(images["database"]))
+        retrieved = {name: tools.ask(name, call, "candidates", depth)[1] for name in ("exact", "fast", "lite")}
+        retrieved["reference"] = retrieved["exact"]  # the global descriptors agree
+        queries = list(range(min(arguments.timed, len(images["queries"]))))
+        repeated = np.stack([np.resize(retrieved["exact"][query], arguments.candidates) for query in queries])
+        results[f"re-rank {arguments.candidates}, s a query"] = {
+            name: [seconds / len(queries) for seconds in taken]
+            for name, taken in tools.in_turns("rerank", queries, repeated).items()
         }
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, ", end="")
-    print(f"OpenCV {cv2.__version__}; preset {settings.name}, {len(images)} photos, median of {arguments.turns}\n")
-    print("| | reference | ours | ratio | lite | ratio |\n|---|---|---|---|---|---|")
-    for what, values in results.items():
-        base = values["reference"]
-        cells = [f"{base:.3g}"]
-        for name in ("ours", "lite"):
-            cells += [f"{values[name]:.3g}", f"{base / values[name]:.1f}x"]
-        print(f"| {what} | " + " | ".join(cells) + " |")
+        for name in kinds:
+            every = list(range(len(images["queries"])))
+            found[name] = tools.ask(name, call, "rerank", every, retrieved[name])[1]
+        results["peak memory, MB"] = {name: tools.ask(name, peak_memory) for name in kinds}
+        results["patches on disk, MB an image"] = {name: tools.megabytes(name, "timed") / len(timed) for name in kinds}
+        tools.close()
+    named = images["queries"].names, images["database"].names
+    truth = pv.GroundTruth.read(arguments.set / "gt.csv", *named)
+    results["recall@1/5/10 of global descriptors, %"] = {
+        name: as_recall(rows, named, truth) for name, rows in retrieved.items()
+    }
+    results["recall@1/5/10, %"] = {name: as_recall(rows, named, truth) for name, rows in found.items()}
+    results["same rankings as the reference, %"] = {
+        name: float(100 * np.mean(np.all(rows == found["reference"], axis=1))) for name, rows in found.items()
+    }
+    clusters = len(state["pool.centroids"])
+    bound = {name: limits(kinds[name][1], clusters, arguments.candidates, peak) for name in ("exact", "fast")}
+    results["limit, s an image"] = {name: seconds[0] for name, seconds in bound.items()}
+    results["limit, s a query"] = {name: seconds[1] for name, seconds in bound.items()}
+    results["machine"] = {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "Gflop/s": peak,
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in ("torch", "numpy", "opencv-python-headless", "patchnetvlad")},
+    }
+    show(results, tuple(kinds))
     if arguments.json:
-        machine = {"cores": os.cpu_count(), "torch": torch.__version__, "opencv": cv2.__version__}
-        arguments.json.write_text(json.dumps({"machine": machine, "preset": settings.name, **results}, indent=1))
+        arguments.json.write_text(json.dumps(results, indent=1))
+
+
+def _version(name: str) -> str:
+    from importlib.metadata import version
+
+    return version(name)
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor()
+
+
+def show(results: dict[str, Any], tools: tuple[str, ...]) -> None:
+    """Prints the table: values, and in brackets how many times better than the reference."""
+    machine = results["machine"]
+    speeds = ", ".join(f"{name} {speed:.0f}" for name, speed in machine["Gflop/s"].items())
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    print(f"{machine['processor']}, {machine['cores']} cores; matrix products in Gflop/s: {speeds}\n{versions}")
+    print(f"preset {results['preset']}, set {results['set']}, medians of {results['turns']} turns\n")
+    print("| | " + " | ".join(tools) + " |\n|---" + "|---" * len(tools) + "|")
+    for what in results:
+        values = results[what]
+        if not isinstance(values, dict) or "reference" not in values:
+            continue
+        cells = []
+        for name in tools:
+            value = values[name]
+            if "recall" in what:
+                cells.append(" / ".join(f"{number:.1f}" for number in value))
+                continue
+            typical, base = (
+                statistics.median(number) if isinstance(number, list) else number
+                for number in (value, values["reference"])
+            )
+            ratio = "" if name == "reference" or "%" in what else f" ({base / typical:.1f}x)"
+            cells.append(f"{typical:.3g}{ratio}")
+        print(f"| {what} | " + " | ".join(cells) + " |")
+    for what in ("extract", "re-rank"):
+        unit = {"extract": "limit, s an image", "re-rank": "limit, s a query"}[what]
+        taken = next(values for name, values in results.items() if name.startswith(what))
+        said = [
+            f"{name} {limit:.3g} s, reached {100 * limit / statistics.median(taken[name]):.0f} %"
+            for name, limit in results[unit].items()
+        ]
+        print(f"\nmultiplications alone, {what}: " + "; ".join(said))
 
 
 if __name__ == "__main__":

@@ -67,6 +67,20 @@ def mutual_nearest_neighbours(patches0: Array, patches1: Array) -> list[tuple[in
     return pairs
 
 
+def convolution(image: Array, weight: Array, bias: Array) -> Array:
+    """(C, H, W), (O, C, 3, 3), (O,) -> (O, H, W), zeros around the image."""
+    channels, height, width = image.shape
+    out = np.zeros((len(weight), height, width))
+    for o, y, x in np.ndindex(*out.shape):
+        total = bias[o]
+        for c, down, across in np.ndindex(channels, 3, 3):
+            row, column = y + down - 1, x + across - 1
+            if 0 <= row < height and 0 <= column < width:
+                total += weight[o, c, down, across] * image[c, row, column]
+        out[o, y, x] = total
+    return out
+
+
 def rapid_score(pairs: list[tuple[int, int]], rows: int, columns: int) -> float:
     """Rapid spatial score of mutual matches on a grid of that many rows and columns."""
     if not pairs:

@@ -20,15 +20,17 @@ from patchvlad.model.backbones import BACKBONES
 
 Run = Callable[..., tuple[int, str, str]]
 
-MODEL_OPTIONS = ["--preset", "--config", "--model", "--device"]
-EXTRACTION_OPTIONS = ["--batch", "--workers", "--store-dtype", "--overwrite", "--skip-unreadable"]
+MODEL_OPTIONS = ["--preset", "--config", "--fast", "--model", "--device"]
+EXTRACTION_OPTIONS = [
+    *("--batch", "--workers", "--store-dtype", "--patch-components", "--precision", "--overwrite", "--skip-unreadable")
+]
 OPTIONS = {
     "": ["demo", "extract", "match", "compare", "fit", "models", "--version"],
     "demo": ["--out"],
     "extract": ["photos", "--root", "--out", *MODEL_OPTIONS, *EXTRACTION_OPTIONS],
     "match": [
         *("--queries", "--database", "--out", "--root", "--ground-truth", "--radius", "--candidates", "--rerank"),
-        *("--matcher", "--figures", *MODEL_OPTIONS, *EXTRACTION_OPTIONS),
+        *("--matcher", "--time-budget", "--figures", *MODEL_OPTIONS, *EXTRACTION_OPTIONS),
     ],
     "compare": ["A", "B", "--plot", "--matcher", *MODEL_OPTIONS],
     "fit": [
@@ -230,6 +232,32 @@ def test_match_reranks_as_many_candidates_as_told(world: Path, run: Run) -> None
     code, out, _ = run(*match_words(world, "--rerank", 0))
     assert code == 0 and "PatchNetVLAD" not in out
     assert not Path("results/PatchNetVLAD_predictions.txt").exists()
+
+
+def test_match_reranks_as_many_candidates_as_fit_into_the_time(world: Path, run: Run) -> None:
+    assert run(*match_words(world, "--time-budget", 60_000))[0] == 0
+    assert all(score != "-inf" for *_, score in pairs("PatchNetVLAD_predictions.txt"))
+    assert run(*match_words(world, "--time-budget", 0))[0] == 2
+
+
+def test_fast_makes_small_stores_that_match_fast_by_themselves(world: Path, run: Run) -> None:
+    options = ["--config", world / "tiny.ini", "--fast", "--patch-components", 9]
+    for name in ("queries", "database"):
+        assert run("extract", world / "photos" / name, "--out", name, *options)[0] == 0
+    store = FeatureStore("database")
+    assert (store.manifest.dtype, store.recipe.patch_dim, store.recipe.dim) == ("int8", 9, 12)
+    assert store.patches[1].dtype == np.int8
+    assert run("match", "--queries", "queries", "--database", "database", "--out", "results", *options)[0] == 0
+    assert pairs("PatchNetVLAD_predictions.txt")[0][:2] == ["a.png", "street/3.png"]
+    words = ["match", "--queries", "queries", "--database", world / "database", "--out", "results", *options]
+    code, _, err = run(*words)
+    assert code == 1 and "9 components a patch against 12" in err
+
+
+def test_fast_matching_of_exact_stores_reduces_what_it_reads(world: Path, run: Run) -> None:
+    words = match_words(world, "--fast", "--patch-components", 9)
+    assert run(*words)[0] == 0
+    assert pairs("PatchNetVLAD_predictions.txt")[0][:2] == ["a.png", "street/3.png"]
 
 
 def test_match_takes_positions_and_a_radius(world: Path, run: Run) -> None:

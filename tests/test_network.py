@@ -57,6 +57,37 @@ def test_descriptors_equal_the_oracle_end_to_end() -> None:
                 np.testing.assert_allclose(patch, oracle.whiten(window, matrix, bias), atol=1e-12)
 
 
+def test_patches_of_leading_components_leave_global_descriptors_whole() -> None:
+    model, images = make(patch_sizes=(1, 2)), torch.rand(1, 3, 48, 64)
+    (whole,) = model.describe(images)
+    model.set_patches((1, 2), None, 4)
+    (cut,) = model.describe(images)
+    assert (model.dim, model.patch_dim) == (6, 4)
+    assert torch.equal(cut.global_, whole.global_)
+    for size in (1, 2):
+        expected = nn.functional.normalize(whole.patches[size][:, :4], dim=1)
+        assert torch.allclose(cut.patches[size], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("components", [0, 7])
+def test_patch_components_that_are_not_there_are_refused(components: int) -> None:
+    with pytest.raises(ConfigError, match=f"{components} patch components.*1 to 6"):
+        make().set_patches((2,), (1,), components)
+    with pytest.raises(ConfigError, match="components of a whitening"):
+        make(components=0).set_patches((2,), (1,), 3)
+
+
+def test_bfloat16_describes_alike_and_is_not_float32() -> None:
+    model, images = make(patch_sizes=(1, 2)), torch.rand(2, 3, 48, 64)
+    exact = model.describe(images)
+    model.precision = torch.bfloat16
+    for one, other in zip(exact, model.describe(images), strict=True):
+        assert other.global_.dtype == other.patches[1].dtype == torch.float32
+        assert not torch.equal(one.patches[1], other.patches[1])
+        assert nn.functional.cosine_similarity(one.global_, other.global_, dim=0) > 0.99
+        assert nn.functional.cosine_similarity(one.patches[2], other.patches[2]).mean() > 0.98
+
+
 @pytest.mark.parametrize("pooling", ["patchnetvlad", "netvlad", "max", "avg"])
 @pytest.mark.parametrize("components", [0, 4])
 def test_every_pooling_makes_unit_descriptors(pooling: str, components: int) -> None:

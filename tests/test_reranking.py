@@ -1,5 +1,6 @@
 """Fusion and re-ranking against loops."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -208,3 +209,48 @@ def test_gaps_among_candidates_stay_gaps(tmp_path: Path) -> None:
     np.savez(tmp_path / "c.npz", a=np.zeros((2, 3), int))
     with pytest.raises(MismatchError, match="not an archive"):
         read_candidates(tmp_path / "c.npz", queries, database)
+
+
+def test_a_time_budget_reranks_as_many_as_fit_and_keeps_the_rest_in_order(tmp_path: Path) -> None:
+    queries, database = make_store(tmp_path / "q", 2, 0), make_store(tmp_path / "d", 40, 1)
+    candidates = retrieve(queries, database, k=40)
+
+    def slow(image0, image1):
+        time.sleep(0.002)
+        return match_rapid(image0, image1)
+
+    none = rerank(candidates, queries, database, slow, time_budget=0.0)
+    assert none.indices.tolist() == candidates.indices.tolist()
+    assert np.isneginf(none.scores).all()
+    some = rerank(candidates, queries, database, slow, time_budget=0.03)
+    for row in range(2):
+        count = int(np.isfinite(some.scores[row]).sum())
+        assert 0 < count < 40
+        expected = rerank(candidates, queries, database, match_rapid, depth=count)
+        assert some.indices[row].tolist() == expected.indices[row].tolist()
+    enough = rerank(candidates, queries, database, match_rapid, time_budget=100.0)
+    assert enough.indices.tolist() == rerank(candidates, queries, database, match_rapid).indices.tolist()
+
+
+def test_descriptors_may_be_read_in_another_way_and_threads_are_as_before(tmp_path: Path) -> None:
+    queries, database = make_store(tmp_path / "q", 3, 0), make_store(tmp_path / "d", 9, 1)
+    candidates = retrieve(queries, database, k=9)
+    before, read = torch.get_num_threads(), []
+
+    def compact(store: FeatureStore, row: int):
+        read.append((store.folder.name, row))
+        return store.compact_descriptors(row, 5)
+
+    found = rerank(candidates, queries, database, match_rapid, read=compact)
+    assert sorted(read) == sorted([("q", row) for row in range(3)] + [("d", row) for row in range(9)] * 3)
+    assert torch.get_num_threads() == before
+    for row in range(3):
+        query = queries.compact_descriptors(row, 5)
+        scores = np.array(
+            [
+                list(match_rapid(query, database.compact_descriptors(i, 5)).scores.values())
+                for i in candidates.indices[row]
+            ]
+        )
+        order = np.argsort(-fuse(scores, [0.5, 0.5]), kind="stable")
+        assert found.indices[row].tolist() == candidates.indices[row][order].tolist()

@@ -1,5 +1,6 @@
 """FeatureStore: what is written comes back, and whatever moment a writer dies in, readers see whole images only."""
 
+import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -9,11 +10,13 @@ from types import FrameType
 
 import numpy as np
 import pytest
+import torch
 
 from patchvlad import atomic
 from patchvlad.errors import MismatchError, StoreError
 from patchvlad.features import store
 from patchvlad.features.manifest import Recipe
+from patchvlad.features.quantisation import compacted, quantise
 from patchvlad.features.store import FeatureStore, StoreWriter, is_store, open_writer
 
 RECIPE = Recipe(
@@ -298,6 +301,44 @@ def test_other_images_or_numbers_are_refused_and_named(
     write_some(tmp_path / "s", 2)
     with pytest.raises(MismatchError, match=said), open_writer(tmp_path / "s", RECIPE, names, dtype):
         pytest.fail("other images were let in")
+
+
+def test_int8_keeps_quantised_patches_and_float_global_descriptors(tmp_path: Path, whole: Path) -> None:
+    write(tmp_path / "small", dtype="int8")
+    read = FeatureStore(tmp_path / "small")
+    assert (read.global_.dtype, read.patches[2].dtype) == (np.float32, np.int8)
+    for size, values in PATCHES.items():
+        assert torch.equal(read.descriptors(1).patches[size], quantise(torch.from_numpy(values[1])))
+        assert read.compact_descriptors(1, 6).patches[size].equal(read.descriptors(1).patches[size])
+    compact = FeatureStore(whole).compact_descriptors(1, 4)
+    for size, values in PATCHES.items():
+        assert torch.equal(compact.patches[size], compacted(torch.from_numpy(values[1]), 4))
+
+
+def test_patches_may_be_shorter_than_global_descriptors_but_equally_so_in_both_stores(tmp_path: Path) -> None:
+    short = dataclasses.replace(RECIPE, patch_dim=4)
+    with open_writer(tmp_path / "short", short, NAMES) as writer:
+        writer.append(GLOBAL, {p: values[..., :4] for p, values in PATCHES.items()})
+    read = FeatureStore(tmp_path / "short")
+    assert (read.global_.shape, read.patches[2].shape) == ((5, 6), (5, 12, 4))
+    write(tmp_path / "whole")
+    with pytest.raises(MismatchError, match="4 components a patch against 6"):
+        read.check_matches(FeatureStore(tmp_path / "whole"))
+
+
+def test_stores_of_before_patch_components_are_read(copy: Path) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    del manifest["recipe"]["patch_dim"], manifest["precision"]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    assert FeatureStore(copy).recipe == RECIPE
+
+
+def test_a_store_does_not_go_on_in_another_precision(tmp_path: Path) -> None:
+    write_some(tmp_path / "s", 2, precision="bfloat16")
+    with pytest.raises(MismatchError, match="computed in bfloat16 against float32"):
+        write(tmp_path / "s")
+    write(tmp_path / "s", precision="bfloat16")
+    assert FeatureStore(tmp_path / "s").manifest.precision == "bfloat16"
 
 
 def test_an_unknown_dtype_is_refused_before_anything_is_made(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import oracle
 import pytest
 import torch
+from torch.nn import functional as F
 
 from patchvlad.errors import ModelError
 from patchvlad.model.whitening import Whitening, concatenate, fit_whitening
@@ -21,6 +22,27 @@ def test_blocks_whiten_as_the_whole_descriptor(dim: int, components: int, cuts: 
         for p in range(3):
             expected = oracle.whiten(oracle.normalise(raw[n, p].numpy()), layer.weight.numpy(), layer.bias.numpy())
             np.testing.assert_allclose(found[n, p].numpy(), expected, atol=1e-12)
+
+
+def test_leading_components_are_the_whole_cut_short_and_normalised_again() -> None:
+    torch.manual_seed(0)
+    layer, blocks = Whitening(12, 8).requires_grad_(False), torch.randn(1, 5, 12).split(4, dim=-1)
+    torch.nn.init.normal_(layer.weight)
+    torch.nn.init.normal_(layer.bias)
+    whole = layer(blocks)
+    assert torch.allclose(layer(blocks, components=3), F.normalize(whole[..., :3], dim=-1), atol=1e-6)
+    assert torch.allclose(layer(blocks, components=8), whole)
+
+
+def test_bfloat16_stays_close_and_follows_the_weights() -> None:
+    torch.manual_seed(0)
+    layer, blocks = Whitening(96, 40).requires_grad_(False), torch.randn(1, 30, 96).split(32, dim=-1)
+    for _ in range(2):
+        torch.nn.init.normal_(layer.weight)
+        fast, exact = layer(blocks, precision=torch.bfloat16), layer(blocks)
+        assert fast.dtype == torch.float32
+        assert not torch.equal(fast, exact)
+        assert F.cosine_similarity(fast, exact, dim=-1).min() > 0.9999
 
 
 def test_blocks_of_another_length_are_refused() -> None:
