@@ -3,10 +3,10 @@
     make benchmark CHECKPOINT=mapillary_WPCA512.pth.tar SET=folder
 
 SET holds database/, queries/ and gt.csv (columns query and positives, these separated by ';'). The preset is the one
-of the checkpoint's components (512: speed, 128: storage, 4096: performance). Four tools take turns at the same work, each
-in a process of its own: the reference's functions, called as its scripts do; our preset, exact; its fast variant; and our
-embedded model `lite`. Medians of the turns make one table; --json writes all numbers. Where the set has fewer photos
-than candidates are asked for, photos repeat. Features lie in files in the page cache for all.
+of the checkpoint's components (512: speed, 128: storage, 4096: performance). Four tools take turns at the same work,
+each in a process of its own: the reference's functions, called as its scripts do; our preset, exact; its fast variant;
+and our embedded model `lite`. Medians of the turns make one table; --json writes all numbers. Where the set has fewer
+photos than candidates are asked for, photos repeat. Features lie in files in the page cache for all.
 
 The limit is how long the multiplications alone would take at the speed of this machine's largest matrix product in the
 precision that each step uses, measured in the same run.
