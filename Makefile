@@ -21,9 +21,9 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/pytest -m "not slow"
 
-# Beside the reference implementation: make benchmark CHECKPOINT=x_WPCA512.pth.tar PHOTOS=folder
+# Beside the reference implementation: make benchmark CHECKPOINT=x_WPCA512.pth.tar SET=folder [DEVICE=cuda]
 benchmark: $(VENV)-benchmark/.ready
-	$(VENV)-benchmark/bin/python benchmarks/side_by_side.py $(CHECKPOINT) $(PHOTOS) --json benchmark.json
+	$(VENV)-benchmark/bin/python benchmarks/side_by_side.py $(CHECKPOINT) $(SET) --device $(or $(DEVICE),cpu) --json benchmark.json
 
 $(VENV)-benchmark/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-benchmark

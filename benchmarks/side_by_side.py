@@ -3,16 +3,18 @@
     make benchmark CHECKPOINT=mapillary_WPCA512.pth.tar SET=folder
 
 SET holds database/, queries/ and gt.csv (columns query and positives, these separated by ';'). The preset is the one
-of the checkpoint's components (512: speed, 128: storage, 4096: performance). Four tools take turns at the same work,
-each in a process of its own: the reference's functions, called as its scripts do; our preset, exact; its fast variant;
-and our embedded model `lite`. Medians of the turns make one table; --json writes all numbers. Where the set has fewer
-photos than candidates are asked for, photos repeat. Features lie in files in the page cache for all.
+of the checkpoint's components (512: speed, 128: storage, 4096: performance). The tools take turns at the same work,
+each in a process of its own: the reference's functions, called as its scripts do; our preset, exact; the same in
+bfloat16 and int8; its fast variant, which keeps fewer components besides; and our embedded model `lite`. Medians of the
+turns make one table; --json writes all numbers. Where the set has fewer photos than candidates are asked for, photos
+repeat. Features lie in files in the page cache for all. With --device cuda all compute on the GPU.
 
 The limit is how long the multiplications alone would take at the speed of this machine's largest matrix product in the
 precision that each step uses, measured in the same run.
 """
 
 import argparse
+import copy
 import dataclasses
 import json
 import os
@@ -51,11 +53,11 @@ PARTS = ("queries", "database")
 class Reference:
     """The reference's own functions, called as its scripts call them, without their argument parsing."""
 
-    def __init__(self, settings: config.Config, folder: Path) -> None:
+    def __init__(self, settings: config.Config, folder: Path, device: str) -> None:
         sys.path.insert(0, str(Path(__file__).parent / "stand_in"))
         from patchnetvlad.models.models_generic import get_backend, get_model
 
-        self.folder, self.settings = folder, settings
+        self.folder, self.settings, self.device = folder, settings, torch.device(device)
         self.config = ConfigParser()
         matcher = {"ransac": "RANSAC", "rapid": "spatialApproximator"}[settings.matcher]
         joined = {name: ",".join(map(str, getattr(settings, name))) for name in ("patch_sizes", "patch_strides")}
@@ -81,7 +83,7 @@ class Reference:
         dim, encoder = get_backend()
         self.model = get_model(encoder, dim, self.config["global_params"], append_pca_layer=True)
         self.model.load_state_dict(state)
-        self.model.eval()
+        self.model.eval().to(self.device)
 
     def extract(self, part: str, images: pv.ImageList) -> None:
         from patchnetvlad.models.models_generic import get_pca_encoding
@@ -92,13 +94,13 @@ class Reference:
         (self.folder / part).mkdir(exist_ok=True)
         with torch.no_grad():
             for row in range(len(images)):
-                batch = transform(Image.open(images.path(row)).convert("RGB"))[None]
+                batch = transform(Image.open(images.path(row)).convert("RGB"))[None].to(self.device)
                 local, global_ = self.model.pool(self.model.encoder(batch))
                 get_pca_encoding(self.model, global_)
                 for size, patches in zip(self.settings.patch_sizes, local, strict=True):
                     encoded = get_pca_encoding(self.model, patches.permute(2, 0, 1).reshape(-1, patches.size(1)))
                     encoded = encoded.reshape(patches.size(2), patches.size(0), components).permute(1, 2, 0)
-                    np.save(self.folder / part / f"patchfeats_psize{size}_{row}.npy", encoded[0].numpy())
+                    np.save(self.folder / part / f"patchfeats_psize{size}_{row}.npy", encoded[0].cpu().numpy())
 
     def rerank(self, queries: list[int], candidates: np.ndarray) -> np.ndarray:
         from patchnetvlad.models.local_matcher import local_matcher
@@ -107,15 +109,15 @@ class Reference:
         names = [f"{row}.jpg" for row in range(database)] + [f"{row}.jpg" for row in queries]
         listed = types.SimpleNamespace(images=names, numDb=database)
         prefixes = [str(self.folder / part / "patchfeats") for part in PARTS]
-        return np.stack(local_matcher(candidates, listed, *prefixes, self.config, torch.device("cpu")))
+        return np.stack(local_matcher(candidates, listed, *prefixes, self.config, self.device))
 
 
 class Ours:
     """patchvlad with a preset."""
 
-    def __init__(self, settings: config.Config, folder: Path) -> None:
-        self.folder, self.settings = folder, settings
-        self.model = pipeline.load(settings, "cpu")
+    def __init__(self, settings: config.Config, folder: Path, device: str) -> None:
+        self.folder, self.settings, self.device = folder, settings, device
+        self.model = pipeline.load(settings, device)
 
     def extract(self, part: str, images: pv.ImageList) -> None:
         options: dict[str, Any] = {"dtype": self.settings.store_dtype, "batch": self.settings.batch}
@@ -134,18 +136,32 @@ class Ours:
         settings = self.settings
         fusion = settings.weights, settings.global_weight, settings.least_spread
         ranking = Ranking(indices, retrieved, asked.names, database.names)
-        read = pipeline.reader(settings)
-        return pv.rerank(ranking, asked, database, MATCHERS[settings.matcher], *fusion, read=read).indices[queries]
+        options: dict[str, Any] = {"read": pipeline.reader(settings), "device": self.device}
+        return pv.rerank(ranking, asked, database, MATCHERS[settings.matcher], *fusion, **options).indices[queries]
+
+    def accuracy(self, images: pv.ImageList) -> tuple[float, float]:
+        """Largest difference of a patch descriptor's component from float64, and mean cosine."""
+        exact = copy.deepcopy(self.model).to("cpu", torch.float64)
+        exact.precision = torch.float32  # that is, as the weights are
+        difference, cosines = 0.0, []
+        for row in range(len(images)):
+            photo = [pv.read_image(images.path(row))]
+            (found,), (expected,) = (model.describe(photo, (480, 640)) for model in (self.model, exact))
+            for size, patches in expected.patches.items():
+                ours = found.patches[size].cpu().double()
+                difference = max(difference, float((ours - patches).abs().max()))
+                cosines.append(float((ours * patches).sum(dim=1).mean()))
+        return difference, statistics.mean(cosines)
 
 
 _tool: Any = None
 
 
-def start(kind: Callable[..., Any], settings: config.Config, folder: Path) -> None:
+def start(kind: Callable[..., Any], settings: config.Config, folder: Path, device: str) -> None:
     """Makes the one tool of this process."""
     global _tool
     folder.mkdir(parents=True, exist_ok=True)
-    _tool = kind(settings, folder)
+    _tool = kind(settings, folder, device)
 
 
 def call(method: str, *arguments: Any) -> tuple[float, Any]:
@@ -163,11 +179,13 @@ def peak_memory() -> float:
 class Tools:
     """Processes, one a tool, that take turns."""
 
-    def __init__(self, kinds: dict[str, tuple[Callable[..., Any], config.Config]], folder: Path, turns: int) -> None:
+    def __init__(
+        self, kinds: dict[str, tuple[Callable[..., Any], config.Config]], folder: Path, turns: int, device: str
+    ) -> None:
         self.folder, self.turns = folder, turns
         self.processes = {
             name: ProcessPoolExecutor(
-                1, get_context("spawn"), initializer=start, initargs=(kind, settings, folder / name)
+                1, get_context("spawn"), initializer=start, initargs=(kind, settings, folder / name, device)
             )
             for name, (kind, settings) in kinds.items()
         }
@@ -194,17 +212,17 @@ class Tools:
             process.shutdown()
 
 
-def gflops() -> dict[str, float]:
+def gflops(device: str) -> dict[str, float]:
     """Speed of a large matrix product in each precision, in 1e9 multiplications and additions a second."""
     size = 2048
     found = {}
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16), ("int8", torch.int8)):
-        a = torch.randn(size, size).mul(40).to(dtype)
+        a = torch.randn(size, size).mul(40).to(device, dtype)
         product = torch._int_mm if dtype == torch.int8 else torch.mm
         taken = []
         for _ in range(8):
             started = time.perf_counter()
-            product(a, a)
+            product(a, a)[0, 0].item()  # waits for a GPU
             taken.append(time.perf_counter() - started)
         found[name] = 2 * size**3 / min(taken) / 1e9
     return found
@@ -248,6 +266,7 @@ def main() -> None:
     parser.add_argument("--candidates", type=int, default=100)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--timed", type=int, default=3, help="photos, and queries, a turn")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--json", type=Path, help="where all numbers go")
     arguments = parser.parse_args()
     state = torch.load(arguments.checkpoint, map_location="cpu", weights_only=True)["state_dict"]
@@ -256,14 +275,15 @@ def main() -> None:
     kinds: dict[str, tuple[Callable[..., Any], config.Config]] = {
         "reference": (Reference, exact),
         "exact": (Ours, exact),
+        "int8": (Ours, dataclasses.replace(exact.fast(), patch_components=None)),
         "fast": (Ours, exact.fast()),
         "lite": (Ours, config.read_preset("lite")),
     }
     images = {part: pv.ImageList.read(arguments.set / part) for part in PARTS}
-    peak = gflops()
+    peak = gflops(arguments.device)
     results: dict[str, Any] = {"preset": preset.name, "set": arguments.set.name, "turns": arguments.turns}
     with tempfile.TemporaryDirectory() as place:
-        tools = Tools(kinds, Path(place), arguments.turns)
+        tools = Tools(kinds, Path(place), arguments.turns, arguments.device)
         timed = pv.ImageList(images["database"].root, images["database"].names[: arguments.timed])
         results["extract, s an image"] = {
             name: [seconds / len(timed) for seconds in taken]
@@ -275,7 +295,7 @@ def main() -> None:
             for part in PARTS:
                 tools.ask(name, call, "extract", part, images[part])
         depth = min(arguments.candidates, len(images["database"]))
-        retrieved = {name: tools.ask(name, call, "candidates", depth)[1] for name in ("exact", "fast", "lite")}
+        retrieved = {name: tools.ask(name, call, "candidates", depth)[1] for name in kinds if name != "reference"}
         retrieved["reference"] = retrieved["exact"]  # the global descriptors agree
         queries = list(range(min(arguments.timed, len(images["queries"]))))
         repeated = np.stack([np.resize(retrieved["exact"][query], arguments.candidates) for query in queries])
@@ -287,6 +307,9 @@ def main() -> None:
             every = list(range(len(images["queries"])))
             found[name] = tools.ask(name, call, "rerank", every, retrieved[name])[1]
         results["peak memory, MB"] = {name: tools.ask(name, peak_memory) for name in kinds}
+        accuracy = {name: tools.ask(name, call, "accuracy", timed)[1] for name in ("exact", "int8", "fast")}
+        results["difference from float64"] = {name: pair[0] for name, pair in accuracy.items()}
+        results["cosine with float64"] = {name: pair[1] for name, pair in accuracy.items()}
         results["patches on disk, MB an image"] = {name: tools.megabytes(name, "timed") / len(timed) for name in kinds}
         tools.close()
     named = images["queries"].names, images["database"].names
@@ -299,7 +322,7 @@ def main() -> None:
         name: float(100 * np.mean(np.all(rows == found["reference"], axis=1))) for name, rows in found.items()
     }
     clusters = len(state["pool.centroids"])
-    bound = {name: limits(kinds[name][1], clusters, arguments.candidates, peak) for name in ("exact", "fast")}
+    bound = {name: limits(kinds[name][1], clusters, arguments.candidates, peak) for name in ("exact", "int8", "fast")}
     results["limit, s an image"] = {name: seconds[0] for name, seconds in bound.items()}
     results["limit, s a query"] = {name: seconds[1] for name, seconds in bound.items()}
     results["machine"] = {
@@ -351,6 +374,10 @@ def show(results: dict[str, Any], tools: tuple[str, ...]) -> None:
             ratio = "" if name == "reference" or "%" in what else f" ({base / typical:.1f}x)"
             cells.append(f"{typical:.3g}{ratio}")
         print(f"| {what} | " + " | ".join(cells) + " |")
+    for what in ("difference", "cosine"):
+        values = results[f"{what} {'from' if what == 'difference' else 'with'} float64"]
+        print(f"\n{what} of patch descriptors against float64: ", end="")
+        print(", ".join(f"{name} {value:.3g}" for name, value in values.items()))
     for what in ("extract", "re-rank"):
         unit = {"extract": "limit, s an image", "re-rank": "limit, s a query"}[what]
         taken = next(values for name, values in results.items() if name.startswith(what))

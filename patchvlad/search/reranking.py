@@ -1,6 +1,7 @@
 """Candidates reordered by geometric verification, scores fused over the patch sizes."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -91,7 +92,9 @@ def rerank(
         raise ConfigError(f"{len(weights)} weights for patch sizes {sizes}: give one weight a patch size")
     indices = candidates.indices.copy()
     scores = np.full(indices.shape, -np.inf, dtype=np.float32)
-    with _workers(matcher) as pool:
+    # A matcher of the user's own need not bear threads.
+    threads = torch.get_num_threads() if isinstance(matcher, PatchMatcher) else 1
+    with _workers(threads) as pool:
         for row in range(len(indices)):
             query = read(queries, row).to(device)
 
@@ -99,7 +102,7 @@ def rerank(
                 return _scores(matcher, query, [read(database, image).to(device) for image in images])
 
             places = np.flatnonzero(indices[row, :depth] >= 0)
-            columns = _in_time(pool, score, indices[row, places], time_budget)
+            columns = _in_time(pool, threads, score, indices[row, places], time_budget)
             places = places[: len(columns)]
             found, retrieved = indices[row, places], candidates.scores[row, places].astype(np.float64)
             fused = fuse(
@@ -116,12 +119,16 @@ def rerank(
 
 
 def _in_time(
-    pool: ThreadPoolExecutor, score: Callable[[np.ndarray], np.ndarray], images: np.ndarray, budget: float | None
+    pool: ThreadPoolExecutor,
+    threads: int,
+    score: Callable[[np.ndarray], np.ndarray],
+    images: np.ndarray,
+    budget: float | None,
 ) -> np.ndarray:
     """Scores (k, S) of the first k images, all of them unless the budget in seconds runs out before."""
     started = time.perf_counter()
     parts = [images[start : start + TOGETHER] for start in range(0, len(images), TOGETHER)]
-    at_once = len(parts) if budget is None else pool._max_workers
+    at_once = len(parts) if budget is None else threads
     done: list[np.ndarray] = []
     for start in range(0, len(parts), max(at_once, 1)):
         if budget is not None:
@@ -140,19 +147,13 @@ def _scores(matcher: Matcher, query: Descriptors, images: Sequence[Descriptors])
 
 
 @contextlib.contextmanager
-def _workers(matcher: Matcher) -> Iterator[ThreadPoolExecutor]:
-    """As many threads as PyTorch uses, each of which computes alone: one candidate's numbers stay in one core's cache.
-
-    A matcher of the user's own need not bear threads, and gets one.
-    """
-    threads = torch.get_num_threads()
-    if not isinstance(matcher, PatchMatcher):
-        with ThreadPoolExecutor(1) as pool:
-            yield pool
-        return
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+def _workers(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that each compute alone, if there are several: one candidate's numbers stay in one core's cache."""
+    before = torch.get_num_threads()
+    alone = functools.partial(torch.set_num_threads, 1) if threads > 1 else None
+    with ThreadPoolExecutor(threads, initializer=alone) as pool:
         try:
             yield pool
         finally:
             pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(threads)
+            torch.set_num_threads(before)
