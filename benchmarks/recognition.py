@@ -53,7 +53,7 @@ def measure(
                     candidates,
                     queries,
                     database,
-                    MATCHERS[matcher],
+                    pipeline.matcher_of(dataclasses.replace(settings, matcher=matcher)),
                     *fusion,
                     depth=arguments.rerank,
                     read=read,

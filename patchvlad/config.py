@@ -8,7 +8,8 @@
 its name stands for the known model. Files are looked for from the current folder, then from the config's own.
 
 Beyond the reference there are `model = NAME` (or a file), which says it in one, `precision` (float32 | bfloat16),
-`storedtype` (float32 | float16 | int8), `patchcomponents`, `globalweight2use`, `leastspread`, and the matcher `voting`.
+`storedtype` (float32 | float16 | int8), `patchcomponents`, `globalweight2use`, `leastspread`, `querystep`, and the
+matcher `voting`.
 """
 
 import configparser
@@ -43,6 +44,7 @@ class Config:
         global_weight: the same for the score that retrieved the candidate; 0 in the paper.
         least_spread: standard deviation of a query's scores that fusion divides by at the least; 0 in the paper.
         matcher: `ransac`, `rapid` or `voting`.
+        query_step: of the query's patches every so-manieth along rows and columns is matched; 1 in the paper.
         precision: that the network multiplies in, `float32` or `bfloat16`.
         store_dtype: of patch descriptors on disk.
         patch_components: leading components that patch descriptors keep at most; None keeps all.
@@ -63,6 +65,7 @@ class Config:
     global_weight: float
     least_spread: float
     matcher: str
+    query_step: int
     precision: str
     store_dtype: str
     patch_components: int | None
@@ -70,23 +73,24 @@ class Config:
     candidates_file: str | None
 
     def fast(self) -> "Config":
-        """The fast variant: bfloat16 products, patches of the leading components in one byte each, RANSAC by voting.
+        """The fast variant: products in bfloat16, patch descriptors in one byte a component.
 
-        Settings that are as fast already stay as they are. What it costs in recall is measured in docs/design.md.
+        Thousands of components become their leading quarter, RANSAC becomes voting, and rapid spatial scoring, which
+        asks little of single matches, goes without three quarters of the query's patches. What is as fast already stays
+        as it is. What this costs in recall is measured in docs/design.md.
         """
+        components = self.patch_components
+        if components is None and self.components and self.components > 1024:
+            components = self.components // 4
         return replace(
             self,
             name=self.name if self.name.endswith(FAST) else self.name + FAST,
             precision="bfloat16",
             store_dtype="int8",
-            patch_components=self.patch_components or fast_components(self.components),
+            patch_components=components,
             matcher="voting" if self.matcher == "ransac" else self.matcher,
+            query_step=2 if self.matcher == "rapid" else self.query_step,
         )
-
-
-def fast_components(components: int | None) -> int | None:
-    """Components that fast patch descriptors keep of a whitening of so many, None for all."""
-    return None if not components else max(components // 4, min(components, 256))
 
 
 def read_preset(name: str) -> Config:
@@ -161,6 +165,7 @@ def _parse(text: str, name: str, folder: Path) -> Config:
         global_weight=values.number("feature_match", "globalweight2use", 0.0),
         least_spread=values.number("feature_match", "leastspread", 0.0),
         matcher=MATCHER_NAMES[matcher],
+        query_step=values.whole("feature_match", "querystep", 1),
         precision=values.one_of("feature_extract", "precision", "float32", ("float32", "bfloat16")),
         store_dtype=values.one_of("feature_extract", "storedtype", "float32", ("float32", "float16", "int8")),
         patch_components=values.whole("global_params", "patchcomponents", 0) or None,

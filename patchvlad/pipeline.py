@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from .features.images import ImageList, read_image
 from .features.store import FeatureStore
 from .model.checkpoints import load_model
 from .model.network import Descriptors, PatchNetVLAD
-from .search.matching import MATCHERS, Match
+from .search.matching import MATCHERS, Match, PatchMatcher
 from .search.reranking import rerank
 from .search.retrieval import Ranking, read_candidates, retrieve
 
@@ -100,7 +100,8 @@ def usable_device(name: str) -> str:
 
 def usable_precision(name: str, device: str) -> torch.dtype:
     """The precision of that name, or float32 on a CPU that is not faster in it."""
-    if name == "bfloat16" and device == "cpu" and not torch.cpu._is_avx512_bf16_supported():
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    if name == "bfloat16" and device == "cpu" and not (supported is not None and supported()):
         log.info("this CPU multiplies no faster in bfloat16: using float32")
         return torch.float32
     return getattr(torch, name)
@@ -168,7 +169,7 @@ def match_stores(
     if queries.grids and depth != 0:
         started = time.perf_counter()
         with bar("re-rank") as progress:
-            matcher = MATCHERS[settings.matcher]
+            matcher = matcher_of(settings)
             fusion = settings.weights, settings.global_weight, settings.least_spread
             reranked = rerank(
                 retrieved,
@@ -194,6 +195,13 @@ def match_stores(
     return results
 
 
+def matcher_of(settings: Config) -> PatchMatcher:
+    """The matcher that a config names."""
+    if settings.query_step < 1:
+        raise ConfigError(f"{settings.name}: querystep = {settings.query_step} must be at least 1")
+    return replace(MATCHERS[settings.matcher], query_step=settings.query_step)
+
+
 def reader(settings: Config) -> Callable[[FeatureStore, int], Descriptors]:
     """How a store's descriptors are read: as they are, or reduced to what the fast variant of a preset compares."""
     if settings.store_dtype != "int8" or settings.patch_components is None:
@@ -210,7 +218,7 @@ def compare(settings: Config, model: PatchNetVLAD, first: Path, second: Path, pl
     if settings.size is None and image0.shape != image1.shape:
         raise ConfigError(f"{first} and {second} differ in size and {settings.name} does not resize: set imageresizew")
     size = settings.size or image0.shape[:2]
-    match = MATCHERS[settings.matcher](*model.describe([image0, image1], size))
+    match = matcher_of(settings)(*model.describe([image0, image1], size))
     if plot is not None:
         title = f"score {match.weighted(settings.weights):.4f}"
         write_match_figure(plot, image0, image1, match, size, (first.name, second.name), title)
@@ -231,7 +239,7 @@ def draw_best(
         best = ranking.indices[row, 0]
         if best < 0:
             continue
-        match = MATCHERS[settings.matcher](read(stores["queries"], row), read(stores["database"], best))
+        match = matcher_of(settings)(read(stores["queries"], row), read(stores["database"], best))
         query, found = ranking.query_names[row], ranking.database_names[best]
         drawn.append(folder / f"{row:06d}_{Path(query).stem[:100]}.png")
         write_match_figure(

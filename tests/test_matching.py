@@ -9,8 +9,8 @@ import torch
 from patchvlad.errors import ConfigError, MismatchError
 from patchvlad.model.network import Descriptors
 from patchvlad.model.vlad import PatchGrid
-from patchvlad.search.matching import MATCHERS, match_ransac, match_rapid, match_voting
-from patchvlad.search.verification import consensus
+from patchvlad.search.matching import MATCHERS, PatchMatcher, match_ransac, match_rapid, match_voting
+from patchvlad.search.verification import consensus, verify_rapid
 
 
 def random_patches(count: int, dim: int, seed: int) -> torch.Tensor:
@@ -117,6 +117,19 @@ def test_one_against_many_scores_as_one_at_a_time(matcher) -> None:
     scores = matcher.score_many(images[0], images)
     assert scores.tolist() == [list(matcher(images[0], image).scores.values()) for image in images]
     assert matcher.score_many(images[0], []).shape == (0, 2)
+
+
+def test_every_second_patch_of_the_query_seeks_its_neighbour_among_all() -> None:
+    grid = PatchGrid(7, 9, 2)
+    image0, image1 = (describe({2: random_patches(len(grid), 8, seed)}, 7, 9) for seed in (0, 1))
+    sparse = PatchMatcher(verify_rapid, query_step=2)
+    rows = [row for row, (column, line) in enumerate(grid.indices) if column % 2 == 0 and line % 2 == 0]
+    pairs = oracle.mutual_nearest_neighbours(image0.patches[2][rows].numpy(), image1.patches[2].numpy())
+    pairs = [(rows[r0], r1) for r0, r1 in pairs]
+    match = sparse(image0, image1)
+    assert match.scores[2] == pytest.approx(oracle.rapid_score(pairs, grid.rows, grid.columns), rel=1e-12)
+    assert [tuple(p) for p in match.points0[2]] == [tuple(grid.points[r0]) for r0, _ in pairs]
+    assert sparse.score_many(image0, [image1, image0])[0].tolist() == [match.scores[2]]
 
 
 def test_voting_scores_the_share_of_patches_in_the_consensus() -> None:

@@ -11,8 +11,12 @@ import pytest
 import torch
 
 import patchvlad as pv
+from patchvlad import pipeline
+from patchvlad.features.quantisation import quantise
 from patchvlad.model.network import Descriptors, stack
-from patchvlad.search.matching import MATCHERS, mutual_nearest_neighbours
+from patchvlad.search import neighbours
+from patchvlad.search.matching import MATCHERS
+from patchvlad.search.neighbours import mutual_nearest_neighbours
 from patchvlad.search.reranking import fuse
 
 pytestmark = pytest.mark.slow
@@ -77,6 +81,41 @@ def test_patch_descriptors_agree_with_float64(model, photos, described, image: i
     for size in (2, 5, 8):
         assert (described[image].patches[size] - same_map[size][0]).abs().max() < 1e-5
         assert (described[image].patches[size] - from_pixels[size][0]).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("image", [0, 8])
+def test_bfloat16_descriptors_stay_within_a_cosine_of_0_998(model, photos, described, image: int) -> None:
+    if pipeline.usable_precision("bfloat16", "cpu") != torch.bfloat16:
+        pytest.skip("this CPU is no faster in bfloat16, so that the fast presets stay with float32")
+    fast = copy.deepcopy(model)
+    fast.precision = torch.bfloat16
+    (found,) = fast.describe([photos[image]], (480, 640))
+    assert float(found.global_ @ described[image].global_) > 0.998
+    for size, patches in found.patches.items():
+        assert (patches * described[image].patches[size]).sum(dim=1).mean() > 0.998, size
+
+
+def test_screened_neighbours_are_those_of_the_plain_product(described) -> None:
+    for size in (2, 5, 8):
+        patches0, patches1 = described[0].patches[size], described[7].patches[size]
+        screened = neighbours._screened(patches0, patches1)
+        plain = neighbours._mutual((patches0 @ patches1.T).numpy())
+        assert [rows.tolist() for rows in screened] == [rows.tolist() for rows in plain]
+
+
+def test_int8_descriptors_score_almost_alike(described) -> None:
+    """Rounding to one byte moves few matches: scores of 68 pairs and three sizes correlate nearly fully."""
+    small = [
+        Descriptors(image.global_, {size: quantise(values) for size, values in image.patches.items()}, image.grids)
+        for image in described
+    ]
+    for matcher in (MATCHERS["rapid"], MATCHERS["voting"]):
+        exact, rounded = (
+            np.concatenate([matcher.score_many(images[query], images[5:]) for query in range(4)])
+            for images in (described, small)
+        )
+        for column in range(3):
+            assert np.corrcoef(exact[:, column], rounded[:, column])[0, 1] > 0.95
 
 
 def test_patch_descriptors_agree_with_the_golden_ones_by_mean_cosine(described, golden) -> None:

@@ -1,6 +1,9 @@
 """The one loop from images to features: threads decode and resize ahead, the network describes, the store appends."""
 
+import contextlib
 import copy
+import ctypes
+import functools
 import logging
 import os
 from collections import deque
@@ -68,6 +71,7 @@ def extract(
     else:
         reader = lambda row: resize(read_image(images.path(row)), size)  # noqa: E731
     recipe = recipe_of(model, size)
+    _keep_freed_memory()
     precision = str(model.precision).removeprefix("torch.")
     with open_writer(folder, recipe, images.names, dtype, preset, overwrite, precision, images.identity) as writer:
         done = writer.manifest.rows
@@ -86,6 +90,21 @@ def extract(
             if progress:
                 progress(rows[-1] + 1, len(images))
     return FeatureStore(folder)
+
+
+@functools.cache
+def _keep_freed_memory() -> None:
+    """Has glibc keep up to 512 MB that were freed, for this process's life.
+
+    The maps of a photo are freed with each photo; by default they go back to the system and are asked for anew, page by
+    page, which took a quarter of the time. Does nothing where there is no glibc.
+    """
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+    with contextlib.suppress(OSError, TypeError):
+        library = ctypes.CDLL(None)
+        if hasattr(library, "gnu_get_libc_version"):
+            library.mallopt(mmap_threshold, 256 << 20)
+            library.mallopt(trim_threshold, 512 << 20)
 
 
 def recipe_of(model: PatchNetVLAD, size: tuple[int, int]) -> Recipe:

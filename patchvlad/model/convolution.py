@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.utils.weak import WeakIdKeyDictionary
 
 LEAST_CHANNELS = 128  # with fewer the transforms cost as much as the multiplications that they save
+LEAST_CHANNELS_BESIDE_BFLOAT16 = 512  # the same where the direct convolution would multiply twice as fast
 TILE_NUMBERS = 1 << 21  # float32 numbers of transformed tiles held at a time: 8 MiB
 
 _INPUT = torch.tensor(  # B'
@@ -67,8 +68,9 @@ def suits_winograd(layer: nn.Conv2d, x: Tensor) -> bool:
 
     Accelerators choose among such algorithms by themselves, and gradients are left to PyTorch.
     """
+    least = LEAST_CHANNELS_BESIDE_BFLOAT16 if torch.is_autocast_enabled("cpu") else LEAST_CHANNELS
     return (
-        layer.in_channels >= LEAST_CHANNELS
+        layer.in_channels >= least
         and layer.kernel_size == (3, 3)
         and layer.padding == (1, 1)
         and x.device.type == "cpu"

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..errors import ConfigError, MismatchError
 from ..model.network import Descriptors
+from ..model.vlad import PatchGrid
 from .neighbours import mutual_nearest_neighbours, neighbours_of_many
 from .verification import Verifier, verify_ransac, verify_rapid, verify_voting
 
@@ -38,9 +39,15 @@ class Match:
 
 @dataclass(frozen=True)
 class PatchMatcher:
-    """Mutual nearest neighbours scored by a verifier: two images at a time, or one against many."""
+    """Mutual nearest neighbours scored by a verifier: two images at a time, or one against many.
+
+    Attributes:
+        verify: what scores the matches.
+        query_step: of image 0's patches every so-manieth along rows and columns seeks a neighbour; 1 for all.
+    """
 
     verify: Verifier
+    query_step: int = 1
 
     def __call__(self, image0: Descriptors, image1: Descriptors) -> Match:
         """Matches image 1 (database) with image 0 (query)."""
@@ -50,7 +57,9 @@ class PatchMatcher:
         scores, points0, points1 = {}, {}, {}
         for size, grid0 in image0.grids.items():
             grid1 = image1.grids[size]
-            rows0, rows1 = mutual_nearest_neighbours(image0.patches[size], image1.patches[size])
+            asked = self._asked(grid0)
+            rows0, rows1 = mutual_nearest_neighbours(image0.patches[size][asked], image1.patches[size])
+            rows0 = np.arange(len(grid0))[asked][rows0]
             found, kept = self.verify(grid0, grid1, rows0, rows1, np.array([0, len(rows0)]))
             scores[size] = float(found[0])
             points0[size], points1[size] = grid0.points[rows0[kept]], grid1.points[rows1[kept]]
@@ -64,11 +73,19 @@ class PatchMatcher:
         """
         scores = np.zeros((len(images1), len(image0.grids)))
         for column, (size, grid0) in enumerate(image0.grids.items() if images1 else ()):
-            found = neighbours_of_many(image0.patches[size], [image1.patches[size] for image1 in images1])
+            asked = self._asked(grid0)
+            found = neighbours_of_many(image0.patches[size][asked], [image1.patches[size] for image1 in images1])
             starts = np.cumsum([0, *(len(rows0) for rows0, _ in found)])
             rows0, rows1 = (np.concatenate(rows) for rows in zip(*found, strict=True))
+            rows0 = np.arange(len(grid0))[asked][rows0]
             scores[:, column] = self.verify(grid0, images1[0].grids[size], rows0, rows1, starts)[0]
         return scores
+
+    def _asked(self, grid0: PatchGrid) -> np.ndarray | slice:
+        """Which rows of image 0's patches seek a neighbour."""
+        if self.query_step == 1:
+            return slice(None)
+        return np.flatnonzero((grid0.indices % self.query_step == 0).all(axis=1))
 
 
 Matcher = Callable[[Descriptors, Descriptors], Match]
