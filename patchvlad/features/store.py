@@ -119,7 +119,7 @@ class StoreWriter:
         for size, grid in manifest.recipe.patch_grids().items():
             shapes[f"patches_{size}.npy"] = (len(grid), manifest.recipe.patch_dim)
         dtypes = {name: "float32" if name == "global.npy" else manifest.dtype for name in shapes}
-        self._dtypes = dtypes
+        self._dtypes, self._shapes = dtypes, shapes
         with contextlib.ExitStack() as opened:  # one that cannot be opened closes the others
             self._files = {
                 name: opened.enter_context(
@@ -134,6 +134,7 @@ class StoreWriter:
         arrays = {"global.npy": global_, **{f"patches_{size}.npy": array for size, array in patches.items()}}
         for name, file in self._files.items():
             values = arrays[name]
+            assert values.shape[1:] == self._shapes[name], f"{name}: rows of {values.shape[1:]}"
             if self._dtypes[name] == "int8":
                 values = quantise(torch.from_numpy(values)).numpy()
             file.write(np.ascontiguousarray(values, dtype=self._dtypes[name]).data)
