@@ -1,6 +1,8 @@
 """The command line as users meet it: what it does, what it says, and how it ends."""
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +13,7 @@ import pytest
 from PIL import Image
 from tiny import TinyBackbone, photo, write_config, write_model, write_photos
 
-from patchvlad import __version__, cli, options
+from patchvlad import __version__, cli, config, options
 from patchvlad.errors import StoreError
 from patchvlad.features.images import read_image
 from patchvlad.features.store import FeatureStore
@@ -252,6 +254,15 @@ def test_fast_makes_small_stores_that_match_fast_by_themselves(world: Path, run:
     words = ["match", "--queries", "queries", "--database", world / "database", "--out", "results", *options]
     code, _, err = run(*words)
     assert code == 1 and "9 components a patch against 12" in err
+
+
+@pytest.mark.parametrize("preset", ["lite", "performance-fast", "tiny.ini"])
+def test_stores_are_matched_by_the_preset_and_variant_that_made_them(world: Path, preset: str, run: Run) -> None:
+    path = Path(shutil.copytree(world / "database", "copy")) / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "preset": preset}))
+    arguments = cli.build_parser().parse_args(["match", "--queries", "q", "--database", "copy", "--out", "o"])
+    settings = cli._settings(arguments, FeatureStore("copy"))
+    assert settings == config.read_preset("lite" if preset == "tiny.ini" else preset)
 
 
 def test_fast_matching_of_exact_stores_reduces_what_it_reads(world: Path, run: Run) -> None:

@@ -120,34 +120,37 @@ def _screened(patches0: Tensor, patches1: Tensor) -> Neighbours:
     near1 = np.flatnonzero((similarity >= least1).ravel())  # perhaps the nearest of their columns
     if max(len(near0), len(near1)) > CROWDED * sum(similarity.shape):
         return _mutual((patches0 @ patches1.T).numpy())
+    # Only rows and columns matter that have an entry which may be the nearest of both.
     both = np.intersect1d(near0, near1, assume_unique=True)
-    live0, live1 = np.zeros(len(least0), dtype=bool), np.zeros(columns, dtype=bool)
-    live0[both // columns], live1[both % columns] = True, True
-    near0, near1 = near0[live0[near0 // columns]], near1[live1[near1 % columns]]
-    # Rows and columns with one near entry need no closer look, the others are multiplied exactly.
-    alone0 = np.bincount(near0 // columns, minlength=len(least0))[near0 // columns] == 1
-    alone1 = np.bincount(near1 % columns, minlength=columns)[near1 % columns] == 1
-    asked = np.union1d(near0[~alone0], near1[~alone1])
-    exact = np.full(len(asked), 0.0, dtype=np.float32)
+    near0 = near0[np.isin(near0 // columns, both // columns)]
+    near1 = near1[np.isin(near1 % columns, both % columns)]
+    # Of these, the ones with one near entry need no closer look, the others are multiplied exactly.
+    asked = np.union1d(near0[_shared(near0 // columns)], near1[_shared(near1 % columns)])
+    exact = np.zeros(len(asked) + 1, dtype=np.float32)  # the last is for those without company: no matter
     for start in range(0, len(asked), 1024):
         few = asked[start : start + 1024]
-        pairs = patches0[few // columns], patches1[few % columns]
-        exact[start : start + 1024] = torch.linalg.vecdot(*pairs).numpy()
-    nearest1, nearest0 = np.full(len(least0), -1), np.full(columns, -1)
-    nearest1[near0[alone0] // columns] = near0[alone0] % columns
-    nearest0[near1[alone1] % columns] = near1[alone1] // columns
-    for near, alone, nearest, key, value in (
-        (near0, alone0, nearest1, near0 // columns, near0 % columns),
-        (near1, alone1, nearest0, near1 % columns, near1 // columns),
-    ):
-        close = ~alone
-        products = exact[np.searchsorted(asked, near[close])]
-        order = np.lexsort((value[close], -products, key[close]))  # by key, the largest first, then the lower index
-        first = order[np.unique(key[close][order], return_index=True)[1]]
-        nearest[key[close][first]] = value[close][first]
+        products = torch.linalg.vecdot(patches0[few // columns], patches1[few % columns])
+        exact[start : start + len(few)] = products.numpy()
+    exact0, exact1 = exact[np.searchsorted(asked, near0)], exact[np.searchsorted(asked, near1)]
+    nearest1 = _nearest(near0 // columns, near0 % columns, exact0, len(least0))
+    nearest0 = _nearest(near1 % columns, near1 // columns, exact1, columns)
     rows1 = np.flatnonzero(nearest0 >= 0)
     rows1 = rows1[nearest1[nearest0[rows1]] == rows1]
     return nearest0[rows1], rows1
+
+
+def _shared(keys: np.ndarray) -> np.ndarray:
+    """Which of the keys occur more than once."""
+    return np.bincount(keys, minlength=1)[keys] > 1
+
+
+def _nearest(keys: np.ndarray, values: np.ndarray, products: np.ndarray, count: int) -> np.ndarray:
+    """(count,) for each key the value of the largest product, the lowest of equal ones; -1 where no key is."""
+    order = np.lexsort((values, -products, keys))
+    found, first = np.unique(keys[order], return_index=True)
+    nearest = np.full(count, -1)
+    nearest[found] = values[order][first]
+    return nearest
 
 
 def _rounded(patches: Tensor) -> tuple[Tensor, float]:
