@@ -40,7 +40,7 @@ from patchvlad import config, pipeline
 from patchvlad.evaluate.metrics import recall
 from patchvlad.features.store import open_writer
 from patchvlad.model.backbones import VGG16
-from patchvlad.model.convolution import LEAST_CHANNELS
+from patchvlad.model.convolution import LEAST_CHANNELS, LEAST_CHANNELS_BESIDE_BFLOAT16
 from patchvlad.model.vlad import PatchGrid
 from patchvlad.search.neighbours import has_integer_products
 from patchvlad.search.retrieval import Ranking
@@ -251,6 +251,7 @@ def gflops(device: str) -> dict[str, float]:
 def limits(settings: config.Config, clusters: int, candidates: int, peak: dict[str, float]) -> tuple[float, float]:
     """Seconds that the multiplications alone take: of one VGG16 image, of one query."""
     exact = settings.precision == "float32"
+    least = LEAST_CHANNELS if exact else LEAST_CHANNELS_BESIDE_BFLOAT16
     direct = winograd = 0.0
     height, width, channels = 480, 640, 3
     for step in VGG16._plan:
@@ -258,9 +259,10 @@ def limits(settings: config.Config, clusters: int, candidates: int, peak: dict[s
             height, width = height // 2, width // 2
             continue
         gigaflop = 2 * 9 * height * width * channels * int(step) / 1e9
-        direct, winograd = (
-            (direct, winograd + gigaflop / 4) if channels >= LEAST_CHANNELS else (direct + gigaflop, winograd)
-        )
+        if channels >= least:
+            winograd += gigaflop / 4
+        else:
+            direct += gigaflop
         channels = int(step)
     grids = [
         PatchGrid(30, 40, size, step) for size, step in zip(settings.patch_sizes, settings.patch_strides, strict=True)

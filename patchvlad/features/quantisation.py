@@ -2,7 +2,7 @@
 
 A whitened descriptor has unit length and components of equal variance, 1 / D: one fixed step of 1 / (24 sqrt(D)) suits
 every patch of every image, so that no scale need be kept, and integer products order as the products themselves do.
-Rounding turns a descriptor by half a degree; what lies beyond 5.3 standard deviations is clipped.
+Rounding turns a descriptor by 0.7 degrees; what lies beyond 5.3 standard deviations is clipped.
 """
 
 import math
