@@ -107,7 +107,7 @@ def test_float16_is_compared_exactly() -> None:
 def test_large_images_are_screened_and_small_ones_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "has_integer_products", lambda: True)
     screened = []
-    monkeypatch.setattr(neighbours, "_screened", lambda a, b: screened.append(len(a)))
+    monkeypatch.setattr(neighbours, "_screened", lambda a, b, rounded: screened.append(len(a)))
     monkeypatch.setattr(neighbours, "SCREENED_PRODUCTS", 40 * 40 * 20)
     mutual_nearest_neighbours(*alike(40, 20, 0, 0.5))
     mutual_nearest_neighbours(*alike(40, 19, 0, 0.5))
@@ -123,3 +123,15 @@ def test_rounding_error_stays_within_what_screening_allows_for() -> None:
     deviation = np.sqrt((step0**2 + step1**2) / 12)
     assert 0.9 * deviation < error.std() < 1.1 * deviation
     assert error.abs().max() < 0.6 * neighbours.SIGMAS * deviation
+
+
+def test_the_query_is_rounded_once_for_all_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "SCREENED_PRODUCTS", 0)
+    monkeypatch.setattr(neighbours, "has_integer_products", lambda: True)
+    rounded: list[int] = []
+    monkeypatch.setattr(neighbours, "_rounded", lambda p, round=neighbours._rounded: rounded.append(len(p)) or round(p))
+    query, candidate = alike(40, 20, 0, 0.5)
+    found = neighbours.neighbours_of_many(query.half(), [candidate[:30], candidate[:20].half()])
+    assert rounded == [40, 30, 20]
+    expected = oracle.mutual_nearest_neighbours(query.half().double().numpy(), candidate[:30].double().numpy())
+    assert pairs_of(found[0]) == expected

@@ -9,8 +9,9 @@ than `SIGMAS` of these below the largest of its row and column is no neighbour. 
 multiplied in float32. The chance of missing one is below 1e-20 a pair.
 """
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -31,17 +32,7 @@ def mutual_nearest_neighbours(patches0: Tensor, patches1: Tensor) -> Neighbours:
     Returns:
         rows0, rows1: (M,) int64, rows1 ascending.
     """
-    if patches0.device.type != "cpu":
-        return neighbours_of_many(patches0, [patches1])[0]
-    if torch.int8 in (patches0.dtype, patches1.dtype):
-        return _mutual(integer_products(quantise(patches0), quantise(patches1)))
-    if patches0.dtype == torch.float16:
-        patches0 = patches0.float()
-    patches1 = patches1.to(patches0.dtype)
-    products = len(patches0) * len(patches1) * patches0.shape[1]
-    if patches0.dtype == torch.float32 and products >= SCREENED_PRODUCTS and has_integer_products():
-        return _screened(patches0, patches1)
-    return _mutual((patches0 @ patches1.T).numpy())
+    return neighbours_of_many(patches0, [patches1])[0]
 
 
 def neighbours_of_many(patches0: Tensor, many: Sequence[Tensor]) -> list[Neighbours]:
@@ -49,9 +40,22 @@ def neighbours_of_many(patches0: Tensor, many: Sequence[Tensor]) -> list[Neighbo
 
     On an accelerator in one batched product, in half precision for int8, and only what is found leaves it.
     """
-    if patches0.device.type == "cpu":
-        return [mutual_nearest_neighbours(patches0, patches1) for patches1 in many]
-    return batched_neighbours(patches0, torch.stack(list(many)))
+    if patches0.device.type != "cpu":
+        return batched_neighbours(patches0, torch.stack(list(many)))
+    if patches0.dtype == torch.float16:
+        patches0 = patches0.float()
+    rounded0 = functools.cache(functools.partial(_rounded, patches0))  # at most once, for all of the many
+    return [_neighbours_on_cpu(patches0, patches1, rounded0) for patches1 in many]
+
+
+def _neighbours_on_cpu(patches0: Tensor, patches1: Tensor, rounded0: Callable[[], tuple[Tensor, float]]) -> Neighbours:
+    if torch.int8 in (patches0.dtype, patches1.dtype):
+        return _mutual(integer_products(quantise(patches0), quantise(patches1)))
+    patches1 = patches1.to(patches0.dtype)
+    products = len(patches0) * len(patches1) * patches0.shape[1]
+    if patches0.dtype == torch.float32 and products >= SCREENED_PRODUCTS and has_integer_products():
+        return _screened(patches0, patches1, rounded0())
+    return _mutual((patches0 @ patches1.T).numpy())
 
 
 def batched_neighbours(patches0: Tensor, patches1: Tensor) -> list[Neighbours]:
@@ -106,9 +110,9 @@ def _first_largest(similarity: np.ndarray, rows0: np.ndarray, rows1: np.ndarray,
     return first
 
 
-def _screened(patches0: Tensor, patches1: Tensor) -> Neighbours:
+def _screened(patches0: Tensor, patches1: Tensor, rounded: tuple[Tensor, float] | None = None) -> Neighbours:
     """The same as `_mutual` of the float32 product (P0, D) @ (P1, D).T, for rows of unit length."""
-    rounded0, step0 = _rounded(patches0)
+    rounded0, step0 = rounded or _rounded(patches0)
     rounded1, step1 = _rounded(patches1)
     similarity = integer_products(rounded0, rounded1)
     deviation = math.sqrt((step0**2 + step1**2) / 12)  # of x' y - x y, rounding both, |x| = |y| = 1
