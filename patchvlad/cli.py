@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import __version__, config, options
+from . import config, options
 from .errors import ConfigError, PatchvladError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
         print(
-            f"\n{parser.prog}: interrupted; what was extracted is kept, and the same command goes on there",
+            f"\n{parser.prog}: interrupted; what is finished is kept: the same command, or --resume, goes on there",
             file=sys.stderr,
         )
         return 130
@@ -62,13 +62,18 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line, with the functions behind it."""
+    from . import train_cli
+
     return options.build_parser(
         {
             "demo": do_demo,
             "extract": do_extract,
             "match": do_match,
             "compare": do_compare,
-            "fit": do_fit,
+            "fit": train_cli.do_fit,
+            "places": train_cli.do_places,
+            "train": train_cli.do_train,
+            "add-pca": train_cli.do_add_pca,
             "models": do_models,
             "download": do_download,
         }
@@ -147,39 +152,6 @@ def do_compare(arguments: argparse.Namespace) -> None:
         print(f"  patches of {size} x {size} cells: score {score:.5f}, {len(match.points0[size])} matches")
     if arguments.plot:
         print(f"drawn into {arguments.plot}")
-
-
-def do_fit(arguments: argparse.Namespace) -> None:
-    """patchvlad fit"""
-    from .features.images import ImageList
-    from .model.backbones import make_backbone
-    from .model.checkpoints import imagenet_weights, save_model
-    from .train.fitting import fit
-
-    if arguments.out.suffix != ".safetensors":
-        raise ConfigError(f"--out {arguments.out}: models end in .safetensors")
-    images = ImageList.join([ImageList.read(photos) for photos in arguments.photos])
-    backbone = make_backbone(options.BACKBONES[arguments.backbone])
-    backbone.load_state_dict(imagenet_weights(backbone.name, arguments.backbone_weights))
-    with bar("fit") as progress:
-        passes = {"cells": 0, "patches": 1}
-        model = fit(
-            backbone.eval().requires_grad_(False),
-            images,
-            arguments.clusters,
-            arguments.components,
-            cluster_weight=arguments.cluster_weight or ("root" if arguments.backbone == "lite" else "exact"),
-            most_images=arguments.images,
-            samples=arguments.samples,
-            seed=arguments.seed,
-            progress=lambda step, done, total: progress(passes[step] * total + done, 2 * total),
-        )
-    used = min(len(images), arguments.images)
-    notes = f"fitted on {used} of {len(images)} photos, seed {arguments.seed}, patchvlad {__version__}"
-    path = save_model(
-        model, arguments.out, notes=notes, half=arguments.half, with_backbone=not arguments.without_backbone
-    )
-    print(f"{path}: {notes}, K = {arguments.clusters}, D = {model.dim}, {path.stat().st_size / 1e6:.1f} MB")
 
 
 def do_models(arguments: argparse.Namespace) -> None:
@@ -291,6 +263,24 @@ def bar(label: str) -> Iterator[Callable[[int, int], None]]:
             if shown.total is None:
                 shown.total, shown.initial, shown.n = total, done, done  # no reset(): it draws at once
             shown.update(done - shown.n)
+
+        yield update
+
+
+@contextlib.contextmanager
+def bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Progress bars one after another: each lasts until its work, or that of another name, is done."""
+    with contextlib.ExitStack() as shown:
+        current: list = ["", None]
+
+        def update(label: str, done: int, total: int) -> None:
+            if label != current[0]:
+                shown.close()
+                current[:] = [label, shown.enter_context(bar(label))]
+            current[1](done, total)
+            if done == total:
+                shown.close()
+                current[0] = ""
 
         yield update
 

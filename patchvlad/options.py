@@ -9,6 +9,7 @@ from . import __version__, config
 
 BACKBONES = {"lite": "efficientnet-lite0", "vgg16": "vgg16"}
 CLUSTER_WEIGHTS = ("exact", "floor", "root")
+RECIPES = ("paper", "modern")
 
 
 def build_parser(functions: Mapping[str, Callable[[argparse.Namespace], None]]) -> argparse.ArgumentParser:
@@ -108,6 +109,69 @@ def build_parser(functions: Mapping[str, Callable[[argparse.Namespace], None]]) 
     fit.add_argument("--half", action="store_true", help="keep the whitening in half precision: half the file")
     fit.add_argument("--without-backbone", action="store_true", help="leave the ImageNet weights out of the file")
 
+    places = command(
+        "places",
+        "say what places a dataset holds, before anyone waits for training",
+        "patchvlad places photos/places.csv",
+    )
+    _add_places_options(places)
+
+    train = command(
+        "train",
+        "train a model on places of one's own; a killed run goes on with --resume",
+        "patchvlad train photos/places.csv --model lite --out runs/mine",
+    )
+    _add_places_options(train)
+    run = train.add_mutually_exclusive_group(required=True)
+    run.add_argument("--out", type=Path, metavar="RUN", help="folder of the new run")
+    run.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run, as it was begun")
+    train.add_argument("--recipe", choices=RECIPES, default="modern", help="how to train (default: modern)")
+    train.add_argument("--model", help="known name or checkpoint to start from (default: ImageNet's backbone)")
+    train.add_argument("--backbone", choices=tuple(BACKBONES), default="lite", help="without --model (default: lite)")
+    train.add_argument(
+        "--backbone-weights", type=Path, metavar="FILE", help="ImageNet weights (default: found or downloaded)"
+    )
+    train.add_argument("--clusters", type=count, default=16, metavar="K", help="without --model (default: 16)")
+    for name, kind, said in (
+        ("epochs", count, "at most"),
+        ("batch", count, "queries or places a step"),
+        ("learning-rate", float, "at its highest"),
+        ("trained-layers", count, "of the backbone, from its end"),
+    ):
+        train.add_argument(f"--{name}", type=kind, metavar="N", help=f"{said} (default: the recipe's)")
+    train.add_argument(
+        "--size", type=count, nargs=2, default=(480, 640), metavar=("H", "W"), help="of resized photos (480 640)"
+    )
+    train.add_argument(
+        "--memory", type=count, default=2048, metavar="MB", help="for maps of layers that are not trained (2048)"
+    )
+    train.add_argument(
+        "--workers", type=count, default=os.cpu_count() or 1, metavar="N", help="threads that read photos"
+    )
+    train.add_argument(
+        "--precision", choices=("float32", "bfloat16"), help="to multiply in (default: bfloat16 on GPUs, else float32)"
+    )
+    train.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+
+    add_pca = command(
+        "add-pca",
+        "add whitening to a trained model",
+        "patchvlad add-pca runs/mine/best.safetensors photos --components 512",
+    )
+    add_pca.add_argument("checkpoint", metavar="CHECKPOINT", help="known name or checkpoint")
+    add_pca.add_argument("photos", type=Path, help="folder of photos or list file; never the test set")
+    add_pca.add_argument("--components", type=count, default=4096, metavar="D", help="length of descriptors (4096)")
+    add_pca.add_argument("--out", type=Path, metavar="FILE", help="default: NAME_WPCA<D> beside the checkpoint")
+    add_pca.add_argument("--images", type=count, default=10_000, metavar="N", help="photos drawn at most (10000)")
+    add_pca.add_argument("--samples", type=count, default=30_000, metavar="S", help="patches drawn at most (30000)")
+    add_pca.add_argument("--memory", type=count, default=2048, metavar="MB", help="for these patches (2048)")
+    add_pca.add_argument("--seed", type=whole, default=0, help="of every random draw (default: 0)")
+    add_pca.add_argument("--i-know", action="store_true", help="take photos although they look like a test set")
+    add_pca.add_argument(
+        "--reference-format", action="store_true", help="write the .pth.tar that the reference reads (VGG16 only)"
+    )
+    add_pca.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+
     models = command("models", "list the known models, or download them", "patchvlad models download mapillary-512")
     actions = models.add_subparsers(metavar="download")
     download = actions.add_parser("download", help="fetch models for offline use", description="Fetch models.")
@@ -126,6 +190,24 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", help="known name or checkpoint, instead of the preset's; see 'patchvlad models'")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+
+
+def _add_places_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", type=Path, metavar="DATASET", help="a csv, or a folder of MSLS or GSV-Cities")
+    for name, default, said in (
+        ("radius", 10.0, "metres within which photos are positives"),
+        ("negative-radius", 25.0, "metres beyond which photos are negatives"),
+        ("validation-radius", 25.0, "metres within which a validation query is answered"),
+    ):
+        parser.add_argument(f"--{name}", type=float, default=default, metavar="M", help=f"{said} ({default:g})")
+    parser.add_argument("--heading-limit", type=float, metavar="DEG", help="degrees between positives (default: any)")
+    parser.add_argument(
+        "--validation", type=float, default=0.1, metavar="SHARE", help="held out where the dataset splits nothing (0.1)"
+    )
+    for side in ("cities", "validation-cities"):
+        parser.add_argument(f"--{side}", metavar="A,B", help="of MSLS or GSV-Cities (default: the published lists)")
+    parser.add_argument("--panoramas", action="store_true", help="use MSLS's panoramas too")
+    parser.add_argument("--seed", type=_at_least(0), default=0, help="of every random draw (default: 0)")
 
 
 def _add_extraction_options(parser: argparse.ArgumentParser) -> None:

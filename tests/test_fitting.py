@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from patchvlad.errors import ModelError
 from patchvlad.features.images import ImageList
 from patchvlad.model.backbones import Backbone
-from patchvlad.train.fitting import fit, fit_clusters
+from patchvlad.train.fitting import assignment_weights, fit, fit_centroids
 
 
 class Tiny(Backbone):
@@ -37,11 +37,16 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> ImageList:
     return ImageList.read(folder)
 
 
+def clusters_of(cells: torch.Tensor, clusters: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    centroids = fit_centroids(cells, clusters, seed)
+    return centroids, assignment_weights(cells, centroids)
+
+
 def test_centroids_are_means_of_their_cells_and_the_best_cluster_outweighs_a_hundredfold() -> None:
     generator = torch.Generator().manual_seed(0)
     centres = F.normalize(torch.randn(3, 8, generator=generator), dim=1)
     cells = F.normalize(centres.repeat(100, 1) + 0.05 * torch.randn(300, 8, generator=generator), dim=1)
-    centroids, weight = fit_clusters(cells, 3, seed=1)
+    centroids, weight = clusters_of(cells, 3, 1)
     nearest = torch.cdist(cells, centroids).argmin(dim=1)
     for k in range(3):
         torch.testing.assert_close(centroids[k], cells[nearest == k].mean(dim=0), atol=1e-3, rtol=0)
@@ -52,7 +57,7 @@ def test_centroids_are_means_of_their_cells_and_the_best_cluster_outweighs_a_hun
 
 
 def test_one_cluster_takes_all() -> None:
-    centroids, weight = fit_clusters(F.normalize(torch.randn(50, 4), dim=1), 1)
+    centroids, weight = clusters_of(F.normalize(torch.randn(50, 4), dim=1), 1)
     assert centroids.shape == weight.shape == (1, 4)
 
 

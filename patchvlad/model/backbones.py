@@ -3,23 +3,39 @@
 A backbone knows its own `dim` (C), `stride` (pixels a cell) and input normalisation; nobody else does.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import ModelError
+from ..errors import ConfigError, ModelError
 from .convolution import suits_winograd, winograd
 
 
 class Backbone(nn.Module):
-    """What the network asks of a backbone, besides mapping (N, 3, H, W) to (N, dim, h, w)."""
+    """What the network asks of a backbone, besides mapping (N, 3, H, W) to (N, dim, h, w).
+
+    For training it comes in two parts, `head(trunk(images))`: the trunk stays as it is, the head is trained. How much
+    is trained is counted in layers from the end, in units of the backbone's own.
+    """
 
     name: str
     dim: int
     stride: int
+
+    def trunk(self, images: Tensor, trained: int) -> Tensor:
+        """Images (N, 3, H, W) -> maps in front of the last `trained` layers; here everything is trained."""
+        return images
+
+    def head(self, maps: Tensor, trained: int) -> Tensor:
+        """Maps of `trunk` -> feature map (N, dim, h, w)."""
+        return self(maps)
+
+    def head_layers(self, trained: int) -> nn.Module:
+        """What is trained, with its parameters."""
+        return self
 
 
 class VGG16(Backbone):
@@ -51,19 +67,39 @@ class VGG16(Backbone):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) RGB in [0, 1] -> (N, 512, H // 16, W // 16)."""
+        return self.trunk(images, 0)
+
+    def trunk(self, images: Tensor, trained: int) -> Tensor:
+        """The layers in front of the last `trained` convolutions; 3 are conv5, which the paper trains."""
         x = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         # Maps of half the size gain nothing from stripes.
         plain = torch.is_grad_enabled() or x.device.type != "cpu" or torch.is_autocast_enabled("cpu")
         block: list[nn.Module] = []
-        for layer in self.layers:
+        for layer in list(self.layers)[: self._first_trained(trained)]:
             block.append(layer)
             if isinstance(layer, nn.MaxPool2d):
                 x = _run(block, x) if plain or x.shape[1] > 64 else in_stripes(block, x)
                 block = []
         return _run(block, x)
 
+    def head(self, maps: Tensor, trained: int) -> Tensor:
+        """The last `trained` convolutions."""
+        return _run(
+            list(self.layers)[self._first_trained(trained) :], maps.contiguous(memory_format=torch.channels_last)
+        )
 
-def _run(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
+    def head_layers(self, trained: int) -> nn.Module:
+        """The last `trained` convolutions and what lies between them."""
+        return nn.Sequential(*list(self.layers)[self._first_trained(trained) :])
+
+    def _first_trained(self, trained: int) -> int:
+        convolutions = [number for number, layer in enumerate(self.layers) if isinstance(layer, nn.Conv2d)]
+        if not 0 <= trained <= len(convolutions):
+            raise ConfigError(f"{trained} layers cannot be trained: {self.name} has {len(convolutions)} convolutions")
+        return [*convolutions, len(self.layers)][len(convolutions) - trained]
+
+
+def _run(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
     for layer in layers:
         if isinstance(layer, nn.Conv2d) and suits_winograd(layer, x):
             x = winograd(layer, x.float())
@@ -149,11 +185,31 @@ class EfficientNetLite0(Backbone):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) RGB in [0, 1] -> (N, 113, ceil(H / 16), ceil(W / 16))."""
+        return self.head(self.trunk(images, 1), 1)
+
+    def trunk(self, images: Tensor, trained: int) -> Tensor:
+        """The layers in front of the last `trained`, which are the expansion and the blocks before it; turned maps."""
         turned = images.flip(2, 3).contiguous(memory_format=torch.channels_last)
         x = F.relu6(self.stem((turned * 255 - 127) / 128), inplace=True)
-        for block in self.blocks:
+        for block in self.blocks[: self._first_trained(trained)]:
             x = block(x)
-        return self.expand(x).flip(2, 3)
+        return x
+
+    def head(self, maps: Tensor, trained: int) -> Tensor:
+        """The last `trained` layers."""
+        x = maps.contiguous(memory_format=torch.channels_last)
+        for layer in self.head_layers(trained):
+            x = layer(x)
+        return x.flip(2, 3)
+
+    def head_layers(self, trained: int) -> nn.ModuleList:
+        """The expansion and the `trained` - 1 blocks in front of it."""
+        return nn.ModuleList([*self.blocks[self._first_trained(trained) :], self.expand])
+
+    def _first_trained(self, trained: int) -> int:
+        if not 1 <= trained <= self.last + 1:
+            raise ConfigError(f"{trained} layers cannot be trained: {self.name} trains 1 to {self.last + 1}")
+        return self.last + 1 - trained
 
     @classmethod
     def fold(cls, published: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -164,22 +164,41 @@ def _load_reference(path: Path, pooling: str | None) -> PatchNetVLAD:
     if not isinstance(published, dict) or not all(isinstance(value, Tensor) for value in published.values()):
         raise ModelError(f"{path} holds no 'state_dict' of tensors: it is no Patch-NetVLAD checkpoint")
     backbone = VGG16()
-    names = {
-        "pool.centroids": "vlad.centroids",
-        "pool.conv.weight": "vlad.assignment.weight",
-        "pool.conv.bias": "vlad.assignment.bias",
-        "WPCA.0.weight": "whitening.weight",
-        "WPCA.0.bias": "whitening.bias",
-    }
     state = {}
     for name, tensor in published.items():
         plain = ".".join(part for part in name.split(".") if part != "module")  # DataParallel's prefix, at any depth
-        ours = names.get(plain) or plain.replace("encoder.", "backbone.layers.", 1)
-        state[ours] = tensor.float().flatten(2).squeeze(2) if tensor.dim() == 4 and plain in names else tensor.float()
+        ours = _REFERENCE_NAMES.get(plain) or plain.replace("encoder.", "backbone.layers.", 1)
+        state[ours] = (
+            tensor.float().flatten(2).squeeze(2) if tensor.dim() == 4 and plain in _REFERENCE_NAMES else tensor.float()
+        )
     if pooling is None and "vlad.centroids" not in state:
         raise ModelError(f"{path} has no VLAD layer: name its pooling, one of {', '.join(GLOBAL_POOLINGS)}")
     return _assemble(path, backbone, state, pooling or "patchnetvlad", "exact", (5,), None)
 
+
+def save_reference(model: PatchNetVLAD, path: str | os.PathLike) -> Path:
+    """Writes a VGG16 model as the .pth.tar that the reference implementation reads, whole or not at all."""
+    if model.backbone.name != VGG16.name or model.vlad is None or model.vlad.cluster_weight != "exact":
+        raise ModelError(f"{model.name} cannot be a .pth.tar: the reference reads VGG16 with exact VLAD only")
+    state = {}
+    for name, tensor in model.state_dict().items():
+        theirs = name.replace("backbone.layers.", "encoder.", 1)
+        for known, ours in _REFERENCE_NAMES.items():
+            theirs = known if name == ours else theirs
+        convolution = theirs in ("pool.conv.weight", "WPCA.0.weight")
+        state[theirs] = tensor.cpu()[..., None, None] if convolution else tensor.cpu()
+    with replacing(path) as partial:
+        torch.save({"num_pcs": model.dim if model.whitening is not None else 0, "state_dict": state}, partial)
+    return Path(path)
+
+
+_REFERENCE_NAMES = {
+    "pool.centroids": "vlad.centroids",
+    "pool.conv.weight": "vlad.assignment.weight",
+    "pool.conv.bias": "vlad.assignment.bias",
+    "WPCA.0.weight": "whitening.weight",
+    "WPCA.0.bias": "whitening.bias",
+}
 
 # What besides tensors and plain containers a checkpoint of the reference holds: NumPy scalars, as PyTorch pickles them.
 _ALLOWED: list = [

@@ -147,23 +147,31 @@ class PatchNetVLAD(nn.Module):
 
     def describe_map(self, feature_map: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
         """The same from a feature map (N, C, H, W)."""
-        encode: Encoder = concatenate
-        if self.whitening is not None:
-            encode = functools.partial(self.whitening, precision=self.precision)
-        if self.vlad is None:
-            return encode([GLOBAL_POOLINGS[self.pooling](feature_map)[:, None]])[:, 0], {}
+        if self.vlad is None or self.pooling == "netvlad":
+            return self.describe_globally(feature_map), {}
+        encode = self._encoder()
         self.grids(feature_map.shape[2:])
         cells = normalised_cells(feature_map)
         assignment = self.vlad.soft_assignment(cells)
         global_ = encode(self.vlad.image_blocks(cells, assignment))[:, 0]
-        if self.pooling == "netvlad":
-            return global_, {}
         patches: list[list[Tensor]] = []
         for i in range(len(cells)):  # an image at a time: the windows of a few clusters stay in the cache
             patches.append(self._describe_patches(self.vlad, encode, cells[i : i + 1], assignment[i : i + 1]))
         return global_, {
             size: torch.cat([image[number] for image in patches]) for number, size in enumerate(self.patch_sizes)
         }
+
+    def describe_globally(self, feature_map: Tensor) -> Tensor:
+        """Feature map (N, C, H, W) -> global descriptors (N, D) alone."""
+        if self.vlad is None:
+            return self._encoder()([GLOBAL_POOLINGS[self.pooling](feature_map)[:, None]])[:, 0]
+        cells = normalised_cells(feature_map)
+        return self._encoder()(self.vlad.image_blocks(cells, self.vlad.soft_assignment(cells)))[:, 0]
+
+    def _encoder(self) -> Encoder:
+        if self.whitening is None:
+            return concatenate
+        return functools.partial(self.whitening, precision=self.precision)
 
     def _describe_patches(self, vlad: VLAD, encode: Encoder, cells: Tensor, assignment: Tensor) -> list[Tensor]:
         """Cells (1, H, W, C) and soft assignment (1, H, W, K) -> for each patch size (1, P, D')."""

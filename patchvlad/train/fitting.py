@@ -41,6 +41,7 @@ def fit(
     samples: int = 10_000,
     memory: int = 2 << 30,
     most_images: int = 1000,
+    centroids: Tensor | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> PatchNetVLAD:
@@ -57,6 +58,7 @@ def fit(
         samples: patch descriptors for the whitening, as far as `memory` allows.
         memory: bytes that the sampled patch descriptors may take.
         most_images: of more photos than these, so many are drawn.
+        centroids: (K, C) if they are known already.
         seed: of every draw; equal seeds give equal models.
         progress: called after each photo of each of the two passes.
 
@@ -89,7 +91,14 @@ def fit(
             f"{len(sampled)} cells of {len(images)} photos are too few for {clusters} clusters: give more photos"
         )
     vlad = VLAD(clusters, sampled.shape[1], cluster_weight=cluster_weight)
-    vlad.centroids.data, vlad.assignment.weight.data = fit_clusters(sampled, clusters, seed)
+    if centroids is None:
+        centroids = fit_centroids(sampled, clusters, seed)
+    elif centroids.shape != vlad.centroids.shape:
+        raise ModelError(
+            f"centroids of shape {tuple(centroids.shape)} do not fit {clusters} clusters of {backbone.name}'s "
+            f"{backbone.dim} channels"
+        )
+    vlad.centroids.data, vlad.assignment.weight.data = centroids, assignment_weights(sampled, centroids)
     if components == 0:
         return PatchNetVLAD(backbone, vlad, None, patch_sizes=patch_sizes).eval()
     whitening = fit_whitening_to(
@@ -143,17 +152,21 @@ def draw_images(images: ImageList, most: int, generator: np.random.Generator) ->
     return ImageList(images.root, tuple(images.names[row] for row in rows))
 
 
-def fit_clusters(cells: Tensor, clusters: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """k-means of cells (S, C), L2-normalised -> centroids (K, C) and soft-assignment weights (K, C)."""
+def fit_centroids(cells: Tensor, clusters: int, seed: int = 0) -> Tensor:
+    """k-means of cells (S, C), L2-normalised -> (K, C)."""
     kmeans = faiss.Kmeans(cells.shape[1], clusters, niter=100, seed=seed, min_points_per_centroid=1)
     kmeans.train(np.ascontiguousarray(cells.numpy()))
-    centroids = torch.from_numpy(np.array(kmeans.centroids))
+    return torch.from_numpy(np.array(kmeans.centroids))
+
+
+def assignment_weights(cells: Tensor, centroids: Tensor) -> Tensor:
+    """Cells (S, C) and centroids (K, C) -> soft-assignment weights (K, C)."""
     directions = F.normalize(centroids, dim=1)
-    if clusters == 1:
-        return centroids, directions
+    if len(centroids) == 1:
+        return directions
     best = (cells @ directions.T).topk(2, dim=1).values
     alpha = -math.log(0.01) / max(float((best[:, 0] - best[:, 1]).mean()), 1e-6)
-    return centroids, alpha * directions
+    return alpha * directions
 
 
 @torch.inference_mode()

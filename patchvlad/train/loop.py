@@ -1,0 +1,284 @@
+"""Trains, validates, keeps checkpoints, goes on where it stopped.
+
+An epoch is cut into parts. At the start of each the triplets are mined anew from fresh descriptors, and at its end all
+is saved, so that a killed run goes on from there. Every draw depends on the seed, the epoch and the part alone: a
+resumed run sees what an uninterrupted one would have seen.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import GroundTruthError
+from ..model.checkpoints import save_model
+from ..model.network import PatchNetVLAD
+from .batches import Batch, batches_of_places, parts_of_epoch, triplet_batches
+from .frozen import FrozenMaps, View, augmented
+from .parallel import Team
+from .places import Places
+from .recipes import Recipe
+from .runs import BEST, Scalars, State, begin, restore, save
+
+log = logging.getLogger(__name__)
+
+KS = (1, 5, 10)
+TOGETHER = 16  # photos described at a time for the cache and for validation
+Progress = Callable[[str, int, int], None]  # (what, done, of all)
+
+
+def train(
+    model: PatchNetVLAD,
+    training: Places,
+    validation: Places,
+    recipe: Recipe,
+    folder: str | os.PathLike,
+    *,
+    size: tuple[int, int] = (480, 640),
+    resume: bool = False,
+    device: str = "cpu",
+    memory: int = 2 << 30,
+    workers: int = 2,
+    precision: torch.dtype = torch.float32,
+    team: Team | None = None,
+    reading: dict[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> State:
+    """Trains a model in place; the best and the last one are in `folder`.
+
+    Args:
+        model: to start from; its whitening, if any, is trained with the rest.
+        training, validation: from `read_places`; without validation queries the last epoch counts as the best.
+        recipe: how.
+        folder: of the run: last.safetensors, best.safetensors, state.pt, history.csv and TensorBoard's scalars.
+        size: (height, width) that photos are resized to.
+        resume: go on from the folder's state instead of starting anew.
+        device: to compute on.
+        memory: bytes for maps of layers that are not trained.
+        workers: threads that decode.
+        precision: that the network multiplies in, weights and sums stay float32.
+        team: the processes that train together.
+        reading: how the places were read, kept with the run.
+        progress: called as work is done.
+
+    Raises:
+        GroundTruthError: there is nothing to train on.
+        ConfigError: the folder holds a run already, or one that does not go with what is given.
+    """
+    team = team or Team()
+    folder = Path(folder)
+    check_places(training, validation)
+    trained = recipe.trained if recipe.trained is not None else 0
+    model = model.to(device).train()
+    model.requires_grad_(False)
+    parameters = trained_parameters(model, trained)
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    optimiser = _optimiser(recipe, parameters)
+    identity = {
+        "places": [training.identity, validation.identity],
+        "size": list(size),
+        "recipe": asdict(recipe),
+        "reading": {name: list(v) if isinstance(v, tuple) else v for name, v in (reading or {}).items()},
+    }
+    state = restore(folder, model, optimiser, identity) if resume else begin(folder, team)
+    with ExitStack() as stack:
+        frozen = [
+            stack.enter_context(
+                FrozenMaps(
+                    *(model.backbone, trained, places.images, size),
+                    memory=memory // 2,
+                    workers=workers,
+                    augment=augmented if recipe.variants else None,
+                    seed=recipe.seed,
+                    precision=precision,
+                )
+            )
+            for places in (training, validation)
+        ]
+        learner = Learner(model, parameters, optimiser, trained, precision, team, progress or (lambda *_: None))
+        writer = stack.enter_context(Scalars(folder, state.step)) if team.rank == 0 else None
+        while state.epoch < recipe.epochs and state.not_improved < recipe.patience:
+            _train_epoch(learner, frozen[0], training, recipe, state, folder, identity, writer)
+            _finish_epoch(learner, frozen[1], validation, recipe, state, folder, writer)
+            _save(folder, learner, state, identity)
+    return state
+
+
+def _train_epoch(
+    learner: "Learner",
+    frozen: FrozenMaps,
+    places: Places,
+    recipe: Recipe,
+    state: State,
+    folder: Path,
+    identity: dict[str, Any],
+    writer: Scalars | None,
+) -> None:
+    parts = parts_of_epoch(places, recipe, state.epoch)
+    while state.part < len(parts):
+        generator = np.random.default_rng((recipe.seed, 1, state.epoch, state.part))
+        if recipe.loss == "triplet":
+            cache = lambda rows: learner.describe(frozen, rows, "cache")  # noqa: E731
+            batches, active = triplet_batches(places, parts[state.part], recipe, cache, generator)
+        else:
+            batches, active = batches_of_places(places, parts[state.part], recipe, generator), float("nan")
+        done = (state.part + np.arange(len(batches)) / max(len(batches), 1)) / len(parts)
+        rates = [recipe.rate_at(state.epoch + part) for part in done]
+        for loss in learner.learn(frozen, batches, rates, f"epoch {state.epoch + 1}"):
+            state.step += 1
+            state.losses.append(loss)
+            if writer:
+                writer.add({"train/loss": loss}, state.step)
+        state.active.append(active)
+        state.part += 1
+        if state.part < len(parts):
+            _save(folder, learner, state, identity)
+
+
+def _finish_epoch(
+    learner: "Learner",
+    frozen: FrozenMaps,
+    validation: Places,
+    recipe: Recipe,
+    state: State,
+    folder: Path,
+    writer: Scalars | None,
+) -> None:
+    found = {"train/loss": float(np.mean(state.losses)) if state.losses else 0.0}
+    if recipe.loss == "triplet":
+        found["train/active"] = float(np.mean(state.active))
+    recalls = validate(learner, frozen, validation)
+    found |= {f"validation/recall@{k}": value for k, value in recalls.items()}
+    state.history.append({"epoch": state.epoch + 1, "step": state.step} | found)
+    state.losses, state.active = [], []
+    score = recalls.get(recipe.selected_by, recalls.get(KS[0]))
+    better = score is None or score > state.best
+    state.best = state.best if score is None else max(state.best, score)
+    state.not_improved = 0 if better else state.not_improved + 1
+    state.epoch, state.part = state.epoch + 1, 0
+    if learner.team.rank == 0:
+        if better:
+            save_model(learner.model, folder / BEST, notes=f"{recipe.name}, epoch {state.epoch}")
+        if writer:
+            writer.add(found, state.step)
+            writer.table(state.history)
+    shown = ", ".join(f"{name.rpartition('/')[2]} {100 * v:.1f}" for name, v in found.items() if "recall" in name)
+    log.info("epoch %d: loss %.4f%s", state.epoch, found["train/loss"], f", {shown}" if shown else "")
+
+
+@dataclass
+class Learner:
+    """A model and what changes it."""
+
+    model: PatchNetVLAD
+    parameters: list[torch.nn.Parameter]
+    optimiser: torch.optim.Optimizer
+    trained: int
+    precision: torch.dtype
+    team: Team
+    progress: Progress
+
+    def __call__(self, maps: Tensor) -> Tensor:
+        """Maps (n, C, h, w) in front of the trained layers -> global descriptors (n, D)."""
+        with torch.autocast(maps.device.type, torch.bfloat16, enabled=self.precision != torch.float32):
+            feature_map = self.model.backbone.head(maps, self.trained)
+        return self.model.describe_globally(feature_map.float())
+
+    @torch.no_grad()
+    def describe(self, frozen: FrozenMaps, rows: Sequence[int] | np.ndarray, label: str) -> Tensor:
+        """Global descriptors (n, D) of photos, by all processes together."""
+        own = self.team.share([(int(row), 0) for row in rows])
+        chunks = [own[start : start + TOGETHER] for start in range(0, len(own), TOGETHER)]
+        found = []
+        for maps in frozen.stream(chunks):
+            found.append(self(maps))
+            self.progress(label, min(len(found) * TOGETHER, len(own)), len(own))
+        return self.team.joined(torch.cat(found), len(rows))
+
+    def learn(
+        self, frozen: FrozenMaps, batches: Sequence[Batch], rates: Sequence[float], label: str
+    ) -> Iterator[float]:
+        """One update a batch; yields the losses."""
+        shares: list[list[View]] = [self.team.share(batch.views) for batch in batches]
+        for number, maps in enumerate(frozen.stream(shares)):
+            batch = batches[number]
+            for group in self.optimiser.param_groups:
+                group["lr"] = rates[number]
+            descriptors = self.team.joined(self(maps), len(batch.views))
+            loss = batch.loss(descriptors)
+            self.optimiser.zero_grad()
+            if loss.requires_grad:
+                loss.backward()
+            self.team.sum_gradients(self.parameters)
+            self.optimiser.step()
+            self.progress(label, number + 1, len(batches))
+            yield loss.item()
+
+
+def validate(learner: Learner, frozen: FrozenMaps, places: Places, ks: Sequence[int] = KS) -> dict[int, float]:
+    """Recall@k over the queries that have positives, each searched within its own region; empty without queries.
+
+    The photo itself, and what was taken in passing, does not count as found and takes no place in the ranking.
+    """
+    answerable = places.trainable
+    if not len(answerable):
+        return {}
+    rows = np.union1d(places.queries[answerable], places.database)
+    descriptors = learner.describe(frozen, rows, "validate")
+    at = lambda wanted: descriptors[torch.from_numpy(np.searchsorted(rows, wanted))]  # noqa: E731
+    of_database, regions = at(places.database), places.regions[places.database]
+    found = np.zeros((len(answerable), max(ks)), dtype=bool)
+    for start in range(0, len(answerable), 256):
+        numbers = answerable[start : start + 256]
+        similarities = (at(places.queries[numbers]) @ of_database.T).cpu().numpy()
+        for i, number, similarity in zip(range(start, len(answerable)), numbers, similarities, strict=False):
+            query = places.queries[number]
+            similarity[(regions != places.regions[query]) | places.excluded(query, places.database)] = -np.inf
+            ranked = np.argsort(-similarity, kind="stable")[: max(ks)]
+            found[i, : len(ranked)] = np.isin(places.database[ranked], places.positives[number])
+    return {k: float(found[:, :k].any(axis=1).mean()) for k in ks}
+
+
+def trained_parameters(model: PatchNetVLAD, trained: int) -> list[torch.nn.Parameter]:
+    """Of the last `trained` layers of the backbone, of the VLAD layer and of the whitening."""
+    parts = [model.backbone.head_layers(trained)]
+    parts += [part for part in (model.vlad, model.whitening) if part is not None]
+    return [parameter for part in parts for parameter in part.parameters()]
+
+
+def _optimiser(recipe: Recipe, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(
+            parameters, recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+        )
+    adam = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
+    return adam(parameters, recipe.learning_rate, weight_decay=recipe.weight_decay)
+
+
+def _save(folder: Path, learner: "Learner", state: State, identity: dict[str, Any]) -> None:
+    if learner.team.rank == 0:
+        save(folder, learner.model, learner.optimiser, state, identity)
+
+
+def check_places(training: Places, validation: Places) -> None:
+    """Finds what is wrong with a dataset before anyone waits for it."""
+    for name, places in (("training", training), ("validation", validation)):
+        missing = places.missing()
+        if missing:
+            raise GroundTruthError(
+                f"{len(missing)} of {len(places.images)} {name} photos are missing below {places.images.root}, "
+                f"the first is {missing[0]}: fetch them, or leave their lines out"
+            )
+    if not len(training.trainable):
+        raise GroundTruthError(
+            f"none of the {len(training.queries)} training queries has a positive within "
+            f"{training.positive_radius:g} m: check positions and labels with 'patchvlad places', or widen the radius"
+        )

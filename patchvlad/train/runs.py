@@ -1,0 +1,131 @@
+"""What a training run leaves in its folder: models, the state that it goes on from, and its numbers."""
+
+import logging
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..atomic import replacing
+from ..errors import ConfigError, ModelError
+from ..model.checkpoints import load_model, read_pickle, save_model
+from ..model.network import PatchNetVLAD
+from .parallel import Team
+
+log = logging.getLogger(__name__)
+
+STATE, LAST, BEST = "state.pt", "last.safetensors", "best.safetensors"
+FORMAT = "patchvlad-training-1"
+
+
+@dataclass
+class State:
+    """How far a run is, besides weights and optimiser.
+
+    Attributes:
+        epoch, part: what comes next.
+        step: updates done.
+        best: recall of the best epoch so far, -1 before the first.
+        not_improved: epochs since then.
+        history: for each finished epoch its numbers.
+        losses, active: sums over the parts done of an unfinished epoch.
+    """
+
+    epoch: int = 0
+    part: int = 0
+    step: int = 0
+    best: float = -1.0
+    not_improved: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    active: list[float] = field(default_factory=list)
+
+
+def begin(folder: Path, team: Team) -> State:
+    """The state of a new run, in a folder that holds none."""
+    if (folder / STATE).exists() and team.rank == 0:
+        raise ConfigError(f"{folder} holds a run already: go on with --resume {folder}, or give another --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    return State()
+
+
+def save(
+    folder: Path,
+    model: PatchNetVLAD,
+    optimiser: torch.optim.Optimizer,
+    state: State,
+    identity: dict[str, Any],
+) -> None:
+    """Writes last.safetensors, then state.pt, which alone decides where a run goes on."""
+    content = {
+        "format": FORMAT,
+        "identity": identity,
+        "state": asdict(state),
+        "model": {name: tensor.cpu() for name, tensor in model.state_dict().items()},
+        "optimiser": optimiser.state_dict(),
+    }
+    save_model(model, folder / LAST, notes=f"{identity['recipe']['name']}, step {state.step}")
+    with replacing(folder / STATE) as partial:
+        torch.save(content, partial)
+
+
+def read_run(folder: Path) -> tuple[dict[str, Any], PatchNetVLAD]:
+    """What state.pt of a run holds, and a model of the run's architecture."""
+    path = folder / STATE
+    if not path.is_file():
+        raise ConfigError(f"{folder} holds no run to resume: {STATE} is missing")
+    content = read_pickle(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ModelError(f"{path} is no state of a training run of this version of patchvlad")
+    return content, load_model(folder / LAST)
+
+
+def restore(folder: Path, model: PatchNetVLAD, optimiser: torch.optim.Optimizer, identity: dict[str, Any]) -> State:
+    """Sets model and optimiser as they were when the run was last saved."""
+    content, _ = read_run(folder)
+    for part, what in (("places", "other photos or positions"), ("size", "another image size"), ("recipe", "a recipe")):
+        if content["identity"][part] != identity[part]:
+            detail = ""
+            if part == "recipe":
+                before, now = content["identity"][part], identity[part]
+                detail = ": " + ", ".join(f"{k} was {v}, is {now[k]}" for k, v in before.items() if v != now[k])
+            raise ConfigError(f"{folder} was trained with {what} unlike what is given{detail}: resume with the same")
+    model.load_state_dict(content["model"])
+    optimiser.load_state_dict(content["optimiser"])
+    return State(**content["state"])
+
+
+class Scalars:
+    """TensorBoard's scalars, where it is installed, and history.csv. A context."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self.folder = folder
+        self.writer: Any = None
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        except ImportError:
+            log.warning(
+                "TensorBoard is not installed, scalars are in history.csv alone: pip install 'patchvlad[train]'"
+            )
+            self.writer = None
+
+    def __enter__(self) -> "Scalars":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.writer is not None:
+            self.writer.close()
+
+    def add(self, scalars: dict[str, float], step: int) -> None:
+        if self.writer is not None:
+            for name, value in scalars.items():
+                self.writer.add_scalar(name, value, step)
+
+    def table(self, history: list[dict[str, float]]) -> None:
+        columns = list(history[-1])
+        lines = [",".join(columns)] + [",".join(f"{row.get(c, float('nan')):g}" for c in columns) for row in history]
+        with replacing(self.folder / "history.csv") as partial:
+            partial.write_text("\n".join(lines) + "\n", encoding="utf-8")

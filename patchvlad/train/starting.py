@@ -1,0 +1,154 @@
+"""The model that a training starts from, and what it becomes afterwards."""
+
+import logging
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import ConfigError, ModelError
+from ..features.images import ImageList
+from ..model.backbones import make_backbone
+from ..model.checkpoints import imagenet_weights, load_model, locate, read_pickle
+from ..model.network import PatchNetVLAD
+from .fitting import draw_images, fit, fit_whitening_to
+from .places import Places
+
+log = logging.getLogger(__name__)
+
+MOST_CLUSTERED = 500  # photos that k-means takes its cells from: 100 cells of each, as in the paper
+TEST_WORDS = {"test", "tests", "testing", "query", "queries", "tokyo247", "nordland"}
+
+
+def model_from(source: str | os.PathLike, keep_whitening: bool) -> PatchNetVLAD:
+    """A known or given model to go on from.
+
+    Says what is not taken over: a whitening that would not fit the trained descriptors, the state of an optimiser.
+    """
+    model = load_model(source)
+    if model.pooling not in ("patchnetvlad", "netvlad"):
+        raise ModelError(f"{source} pools by {model.pooling}: only models with a VLAD layer are trained")
+    if model.whitening is not None and not keep_whitening:
+        log.info(
+            "%s: its whitening is dropped, it would not fit once trained; 'patchvlad add-pca' adds a new one", source
+        )
+        model.whitening = None
+    _, path = locate(source)
+    held = read_pickle(path) if path.name.endswith(".pth.tar") else {}
+    if "optimizer" in held:
+        log.info(
+            "%s: its optimiser's state (epoch %s) is of other software and not taken over", source, held.get("epoch")
+        )
+    else:
+        log.info("%s holds no optimiser state: momentum starts from zero", source)
+    return model
+
+
+def model_from_photos(
+    backbone: str,
+    weights: str | os.PathLike | None,
+    clusters: int,
+    places: Places,
+    *,
+    size: tuple[int, int],
+    cluster_weight: str = "exact",
+    centroids: Tensor | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> PatchNetVLAD:
+    """ImageNet's backbone, and clusters of 50,000 cells of the database photos trained on.
+
+    Args:
+        backbone: its name.
+        weights: file of ImageNet weights; None finds or downloads them.
+        clusters: K.
+        places: to be trained on.
+        size: (height, width) that photos are resized to.
+        cluster_weight: see `model.vlad.CLUSTER_WEIGHTS`.
+        centroids: (K, C), if they are known already.
+        seed: of the draws.
+        progress: called after each photo.
+    """
+    network = make_backbone(backbone)
+    network.load_state_dict(imagenet_weights(backbone, weights))
+    names = tuple(places.images.names[row] for row in places.database)
+    images = draw_images(ImageList(places.images.root, names), MOST_CLUSTERED, np.random.default_rng(seed))
+    return fit(
+        network.eval().requires_grad_(False),
+        images,
+        clusters,
+        0,
+        size=size,
+        cluster_weight=cluster_weight,
+        centroids=centroids,
+        seed=seed,
+        progress=None if progress is None else lambda _, done, total: progress(done, total),
+    )
+
+
+def read_clusters(path: str | os.PathLike) -> Tensor:
+    """(K, C) centroids of an .hdf5 file that the reference's get_clusters wrote."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise ConfigError(
+            f"{path} cannot be read without h5py: pip install h5py, or leave --cluster_path out"
+        ) from error
+    try:
+        with h5py.File(path, "r") as file:
+            return torch.from_numpy(file["centroids"][...].astype(np.float32))
+    except (OSError, KeyError) as error:
+        raise ModelError(f"{path} holds no 'centroids' as HDF5 ({error})") from error
+
+
+def add_whitening(
+    model: PatchNetVLAD,
+    images: ImageList,
+    components: int,
+    *,
+    size: tuple[int, int] = (480, 640),
+    most_images: int = 10_000,
+    samples: int = 30_000,
+    memory: int = 2 << 30,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Fits the model a whitening, in place of one that it may have; returns the number of photos used.
+
+    Exact PCA of patch descriptors sampled from all photos; the samples stay within `memory` bytes.
+    """
+    if model.vlad is None:
+        raise ModelError(f"{model.name} has no VLAD layer: there is nothing to whiten")
+    if components > model.vlad.dim:
+        raise ModelError(f"{components} components are more than the {model.vlad.dim} numbers of a descriptor")
+    drawn = draw_images(images, most_images, np.random.default_rng(seed))
+    model.whitening = fit_whitening_to(
+        model.backbone,
+        model.vlad,
+        drawn,
+        components,
+        size=size,
+        samples=samples,
+        memory=memory,
+        seed=seed,
+        progress=progress,
+    )
+    return len(drawn)
+
+
+def check_no_test_photos(photos: Path, images: ImageList) -> None:
+    """Refuses photos that lie in a folder, or come from a list, named after a test set or its queries.
+
+    Whitening fitted to what it will be tested on makes results look better than they are.
+    """
+    for path in (photos.absolute(), *(images.path(row) for row in range(len(images)))):
+        said = TEST_WORDS & {word for part in path.parts for word in re.split(r"[^a-z0-9]+", part.lower())}
+        if said:
+            raise ConfigError(
+                f"{path} looks like part of a test set ({', '.join(sorted(said))}): whitening fitted to it would "
+                "flatter the results; give training photos, or --i-know"
+            )

@@ -1,0 +1,168 @@
+"""Readers of training places: layouts, and one clear line for what is wrong."""
+
+from pathlib import Path
+
+import generated_city
+import numpy as np
+import pytest
+
+from patchvlad.errors import ConfigError, GroundTruthError
+from patchvlad.train.datasets import Reading, metres, rare_weights, read_places
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_msls_as_the_reference_reads_it(tmp_path: Path) -> None:
+    training, validation = read_places(generated_city.write_msls(tmp_path))
+    assert len(training.queries) == len(training.database) == 11  # places 100 to 111, 109 is a panorama
+    assert training.images.names[training.queries[0]] == "train_val/trondheim/query/images/trondheim_q100.jpg"
+    assert [training.images.names[rows[0]][-8:] for rows in training.positives][:2] == ["d100.jpg", "d101.jpg"]
+    assert all(len(rows) == 1 for rows in training.positives)
+    assert training.weights.tolist() == [1, 1 + 11, 1 + 11] + [1] * 8  # night, sideways: one in eleven each
+    assert (training.positive_radius, validation.positive_radius) == (10, 25)
+    assert not training.missing()
+    with_panoramas, _ = read_places(tmp_path, Reading(panoramas=True))
+    assert len(with_panoramas.queries) == 12
+
+
+def test_queries_without_positives_do_not_count_in_the_weights() -> None:
+    rare = np.array([[True, False], [False, True], [True, True], [False, False]])
+    assert rare_weights(rare, np.array([1, 2, 3])).tolist() == [1 + 3, 1 + 1.5, 1 + 3 + 1.5, 1]
+
+
+def test_cities_are_searched_apart_although_their_coordinates_meet(tmp_path: Path) -> None:
+    for city in ("trondheim", "london"):
+        generated_city.write_city(tmp_path, city, 100, 3)
+    generated_city.write_city(tmp_path, "cph", 300, 3)
+    training, _ = read_places(tmp_path)
+    assert len(training.queries) == 6
+    assert all(len(rows) == 1 for rows in training.positives)
+    assert sorted(set(training.regions)) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("reading", "error", "said"),
+    [
+        (Reading(cities=("atlantis",)), GroundTruthError, "none of the cities atlantis: choose from cph, trondheim"),
+        (Reading(validation_cities=("trondheim",)), ConfigError, "trondheim: a city cannot be on both sides"),
+        (Reading(validation=1.0), ConfigError, "a share of 1 cannot be held out"),
+    ],
+)
+def test_cities_that_cannot_be(reading: Reading, error: type, said: str, tmp_path: Path) -> None:
+    with pytest.raises(error, match=said):
+        read_places(generated_city.write_msls(tmp_path, 3), reading)
+
+
+def test_msls_files_that_do_not_fit(tmp_path: Path) -> None:
+    generated_city.write_msls(tmp_path, 3)
+    folder = tmp_path / "train_val" / "trondheim" / "query"
+    whole = (folder / "postprocessed.csv").read_text()
+    (folder / "postprocessed.csv").write_text(whole.splitlines()[0] + "\n")
+    with pytest.raises(GroundTruthError, match=r"trondheim.query has no usable photos"):
+        read_places(tmp_path)
+    (folder / "postprocessed.csv").write_text(whole.replace("10005.0", "nan"))
+    with pytest.raises(GroundTruthError, match=r"1 of 6 photos have no finite position.*trondheim_q100\.jpg"):
+        read_places(tmp_path)
+    (folder / "postprocessed.csv").write_text(whole.replace("easting", "east"))
+    with pytest.raises(GroundTruthError, match=r"postprocessed\.csv has no column easting; it has , key, east"):
+        read_places(tmp_path)
+    (folder / "postprocessed.csv").write_text(whole)
+    (folder / "raw.csv").write_text("key,pano\n")
+    with pytest.raises(GroundTruthError, match=r"raw\.csv has no row for the key trondheim_q100"):
+        read_places(tmp_path)
+
+
+def test_a_csv_of_labels(tmp_path: Path) -> None:
+    lines = [f"{place}/{number}.jpg,{place}" for place in "abcdefghij" for number in range(6)]
+    path = write(tmp_path / "labels.csv", "image,place\n" + "\n".join(lines))
+    training, validation = read_places(path, Reading(validation=0.2))
+    assert (len(training.images), len(validation.images)) == (48, 12)
+    assert all(len(rows) == 5 for rows in training.positives)  # all but itself
+    assert all(len(rows) == 3 for rows in validation.positives)
+    names = [validation.images.names[row] for row in validation.queries]
+    assert all(name.endswith(("3.jpg", "4.jpg", "5.jpg")) for name in names)
+
+
+def test_a_csv_with_split_and_role(tmp_path: Path) -> None:
+    text = "image,place,split,role\na,1,train,\nb,1,train,\nc,2,val,query\nd,2,validation,database\ne,2,test,\n"
+    training, validation = read_places(write(tmp_path / "x.csv", text))
+    assert training.images.names == ("a", "b")
+    assert (validation.queries.tolist(), validation.database.tolist()) == ([0], [1])
+    assert validation.images.names == ("c", "d")
+
+
+def test_a_csv_of_positions_headings_and_times(tmp_path: Path) -> None:
+    text = (
+        "image,easting,northing,heading,time\n"
+        "a,0,0,0,2020-01-01T00:00:00\nb,3,4,90,2020-01-02T00:00:00\nc,0,6,10,2020-01-01T00:00:30\n"
+    )
+    path = write(tmp_path / "x.csv", text)
+    training, _ = read_places(path, Reading(validation=0))
+    assert [rows.tolist() for rows in training.positives] == [[1], [0, 2], [1]]  # a and c were taken in passing
+    training, _ = read_places(path, Reading(validation=0, heading_limit=45.0))
+    assert [rows.tolist() for rows in training.positives] == [[], [], []]
+
+
+def test_validation_has_a_radius_of_its_own(tmp_path: Path) -> None:
+    lines = [f"{row},{20 * row},0,{'val' if row > 4 else ''}" for row in range(10)]
+    path = write(tmp_path / "x.csv", "image,easting,northing,split\n" + "\n".join(lines))
+    training, validation = read_places(path)
+    assert not len(training.trainable)
+    assert len(validation.trainable) == 5
+
+
+def test_degrees_become_metres() -> None:
+    """Against the length of a degree on the WGS84 ellipsoid (NGA's tables: 111,132 m and 78,847 m at 45 degrees)."""
+    origin, north, east = metres(np.array([[44.9995, 7.0], [45.0005, 7.0], [44.9995, 7.001]]), Path("x"))
+    assert np.linalg.norm(north - origin) == pytest.approx(111.132, rel=1e-4)
+    assert np.linalg.norm(east - origin) == pytest.approx(78.847, rel=1e-4)
+    across, date_line = metres(np.array([[10.0, 179.9999], [10.0, -179.9999]]), Path("x"))
+    assert np.linalg.norm(across - date_line) == pytest.approx(2e-4 * 109_639, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("image,lat,lon\na,100,5\n", r"100, 5 is no latitude and longitude in degrees: are the columns .* swapped"),
+        ("image,colour\na,red\n", "has the columns image, colour, which say nothing of places: give a csv"),
+        ("photo,place\na,red\n", "has no column image; it has photo, place"),
+        ("image,place\n", "lists no photo"),
+        ("image,easting,northing\na,,5\n", "1 of 1 photos have no finite position, the first is a"),
+        ("image,place,split\na,1,trian\n", "line 2: split 'trian': choose from train, val, validation, test"),
+        ("image,place,role\na,1,db\n", "line 2: role 'db': choose from query, database"),
+    ],
+)
+def test_a_csv_that_cannot_be(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(GroundTruthError, match=said):
+        read_places(write(tmp_path / "x.csv", text))
+
+
+def test_headings_must_be_there_to_be_limited(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no column heading"):
+        read_places(write(tmp_path / "x.csv", "image,place\na,1\n"), Reading(heading_limit=30))
+
+
+def test_gsv_cities_names_its_files(tmp_path: Path) -> None:
+    header = "place_id,year,month,northdeg,city_id,lat,lon,panoid\n"
+    rows = [f"{place},2015,{month},5,London,51.50,-0.1,pano_{place}{month}" for place in (7, 8) for month in (1, 11)]
+    write(tmp_path / "Dataframes" / "London.csv", header + "\n".join(rows))
+    (tmp_path / "Images").mkdir()
+    training, validation = read_places(tmp_path, Reading(validation=0))
+    assert training.images.names[1] == "Images/London/London_0000007_2015_11_005_51.5_-0.1_pano_711.jpg"
+    assert [rows.tolist() for rows in training.positives] == [[1], [0], [3], [2]]
+    assert not len(validation.images)
+    with pytest.raises(GroundTruthError, match="no table of Rome: choose from London"):
+        read_places(tmp_path, Reading(cities=("Rome",)))
+
+
+def test_what_is_no_dataset(tmp_path: Path) -> None:
+    with pytest.raises(GroundTruthError, match="does not exist: give a csv with columns"):
+        read_places(tmp_path / "nothing")
+    with pytest.raises(GroundTruthError, match="has none of the known layouts: give a csv"):
+        read_places(tmp_path)
+    with pytest.raises(GroundTruthError, match=r"x\.txt is no dataset: give a csv"):
+        read_places(write(tmp_path / "x.txt", "hello"))
