@@ -58,7 +58,7 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(
     whole, state = run(recipe, city, tmp_path / "whole")
     assert state.epoch == 2
     assert state.step > 4
-    assert len(state.history) == 2
+    assert [row["epoch"] for row in state.history] == [0, 1, 2]
 
     saved = runs.save
     for dies_at in (1, 2, 3):  # in the first epoch, between the two, in the second
@@ -88,20 +88,20 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(
 def test_the_loss_falls(name: str, city: tuple[Places, Places], tmp_path: Path) -> None:
     recipe = replace(QUICK[name], epochs=8, variants=0, learning_rate=0.003)
     _, state = run(recipe, city, tmp_path)
-    losses = [row["train/loss"] for row in state.history]
+    losses = [row["train/loss"] for row in state.history[1:]]
     assert losses[-1] < 0.8 * losses[0]
 
 
 def test_the_best_epoch_is_kept_and_patience_ends(
     city: tuple[Places, Places], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recalls = iter([0.5, 0.7, 0.6, 0.7, 0.4, 0.9])
+    recalls = iter([0.2, 0.5, 0.7, 0.6, 0.7, 0.4, 0.9])
     monkeypatch.setattr(loop, "validate", lambda *_: {k: v for v in [next(recalls)] for k in loop.KS})
     kept: list[str] = []
     monkeypatch.setattr(loop, "save_model", lambda model, path, notes: kept.append(notes))
     _, state = run(replace(QUICK["paper"], epochs=9, patience=3), city, tmp_path)
     assert (state.epoch, state.best, state.not_improved) == (5, 0.7, 3)
-    assert kept == ["paper, epoch 1", "paper, epoch 2"]
+    assert kept == ["paper, epoch 0", "paper, epoch 1", "paper, epoch 2"]
 
 
 def test_scalars_are_tensorboards(city: tuple[Places, Places], tmp_path: Path) -> None:
@@ -137,11 +137,29 @@ def test_nothing_to_train_on_is_said_before(city: tuple[Places, Places], tmp_pat
         run(QUICK["paper"], (gone, validation), tmp_path)
 
 
+def test_what_is_kept_lies_on_the_way(city: tuple[Places, Places], tmp_path: Path) -> None:
+    recipe = replace(QUICK["modern"], way=0.25)
+    start_of = {name: value.clone() for name, value in start(recipe).state_dict().items()}
+    monkeyed = []
+
+    def always_better(*_) -> dict[int, float]:
+        monkeyed.append(1)
+        return {k: float(len(monkeyed)) for k in loop.KS}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "validate", always_better)
+        trained, _ = run(recipe, city, tmp_path)
+    kept = load_model(tmp_path / runs.BEST).state_dict()
+    for name, value in trained.state_dict().items():
+        torch.testing.assert_close(kept[name], torch.lerp(start_of[name], value, 0.25))
+    assert not torch.equal(kept["vlad.centroids"], start_of["vlad.centroids"])
+
+
 def test_recall_is_counted_as_by_hand(city: tuple[Places, Places]) -> None:
     model = tiny.make_model().eval()
     _, places = city
     with FrozenMaps(model.backbone, 0, places.images, SIZE) as frozen:
-        learner = loop.Learner(model, [], None, 0, torch.float32, Team(), lambda *_: None)
+        learner = loop.Learner(model, [], [], None, 0, torch.float32, Team(), lambda *_: None)
         found = loop.validate(learner, frozen, places, ks=(1, 3))
         every = learner.describe(frozen, np.arange(len(places.images)), "").numpy().astype(np.float64)
     right = {1: 0, 3: 0}
@@ -163,7 +181,7 @@ def test_a_photo_does_not_find_itself(tmp_path: Path) -> None:
     places, _ = read_places(tmp_path / "x.csv", Reading(validation=0))
     model = tiny.make_model().eval()
     with FrozenMaps(model.backbone, 0, places.images, SIZE) as frozen:
-        learner = loop.Learner(model, [], None, 0, torch.float32, Team(), lambda *_: None)
+        learner = loop.Learner(model, [], [], None, 0, torch.float32, Team(), lambda *_: None)
         assert loop.validate(learner, frozen, places, ks=(1, 3)) == {1: 0.0, 3: 1.0}  # each one's twin comes first
 
 

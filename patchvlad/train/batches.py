@@ -119,7 +119,7 @@ def batches_of_places(
         batches.append(
             Batch(
                 [(int(row), int(variant)) for row, variant in zip(unique, variants, strict=True)],
-                functools.partial(multi_similarity_loss, relation=relation),
+                functools.partial(multi_similarity_loss, relation=relation, base=recipe.base),
             )
         )
     return batches

@@ -8,7 +8,7 @@ resumed run sees what an uninterrupted one would have seen.
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,8 @@ def train(
         "recipe": asdict(recipe),
         "reading": {name: list(v) if isinstance(v, tuple) else v for name, v in (reading or {}).items()},
     }
-    state = restore(folder, model, optimiser, identity) if resume else begin(folder, team)
+    start = [parameter.detach().clone() for parameter in parameters]
+    state = restore(folder, model, optimiser, start, identity) if resume else begin(folder, team)
     with ExitStack() as stack:
         frozen = [
             stack.enter_context(
@@ -103,8 +104,10 @@ def train(
             )
             for places in (training, validation)
         ]
-        learner = Learner(model, parameters, optimiser, trained, precision, team, progress or (lambda *_: None))
+        learner = Learner(model, parameters, start, optimiser, trained, precision, team, progress or (lambda *_: None))
         writer = stack.enter_context(Scalars(folder, state.step)) if team.rank == 0 else None
+        if not state.history:
+            _judge(learner, frozen[1], validation, recipe, state, folder, writer, {})
         while state.epoch < recipe.epochs and state.not_improved < recipe.patience:
             _train_epoch(learner, frozen[0], training, recipe, state, folder, identity, writer)
             _finish_epoch(learner, frozen[1], validation, recipe, state, folder, writer)
@@ -155,31 +158,47 @@ def _finish_epoch(
     found = {"train/loss": float(np.mean(state.losses)) if state.losses else 0.0}
     if recipe.loss == "triplet":
         found["train/active"] = float(np.mean(state.active))
-    recalls = validate(learner, frozen, validation)
-    found |= {f"validation/recall@{k}": value for k, value in recalls.items()}
-    state.history.append({"epoch": state.epoch + 1, "step": state.step} | found)
     state.losses, state.active = [], []
-    score = recalls.get(recipe.selected_by, recalls.get(KS[0]))
-    better = score is None or score > state.best
+    state.epoch, state.part = state.epoch + 1, 0
+    _judge(learner, frozen, validation, recipe, state, folder, writer, found)
+
+
+def _judge(
+    learner: "Learner",
+    frozen: FrozenMaps,
+    validation: Places,
+    recipe: Recipe,
+    state: State,
+    folder: Path,
+    writer: Scalars | None,
+    found: dict[str, float],
+) -> None:
+    """Validates, keeps the model if it is the best so far, and writes the numbers down."""
+    with learner.on_the_way(recipe.way):
+        recalls = validate(learner, frozen, validation)
+        score = recalls.get(recipe.selected_by, recalls.get(KS[0]))
+        better = score is None or score > state.best
+        if better and learner.team.rank == 0:
+            save_model(learner.model, folder / BEST, notes=f"{recipe.name}, epoch {state.epoch}")
     state.best = state.best if score is None else max(state.best, score)
     state.not_improved = 0 if better else state.not_improved + 1
-    state.epoch, state.part = state.epoch + 1, 0
-    if learner.team.rank == 0:
-        if better:
-            save_model(learner.model, folder / BEST, notes=f"{recipe.name}, epoch {state.epoch}")
-        if writer:
-            writer.add(found, state.step)
-            writer.table(state.history)
-    shown = ", ".join(f"{name.rpartition('/')[2]} {100 * v:.1f}" for name, v in found.items() if "recall" in name)
-    log.info("epoch %d: loss %.4f%s", state.epoch, found["train/loss"], f", {shown}" if shown else "")
+    found = found | {f"validation/recall@{k}": value for k, value in recalls.items()}
+    state.history.append({"epoch": state.epoch, "step": state.step} | found)
+    if writer:
+        writer.add(found, state.step)
+        writer.table(state.history)
+    said = [f"loss {found['train/loss']:.4f}"] if "train/loss" in found else []
+    said += [f"recall@{k} {100 * value:.1f}" for k, value in recalls.items()]
+    log.info("epoch %d of %d: %s", state.epoch, recipe.epochs, ", ".join(said))
 
 
 @dataclass
 class Learner:
-    """A model and what changes it."""
+    """A model and what changes it; `start` are its parameters' values before training."""
 
     model: PatchNetVLAD
     parameters: list[torch.nn.Parameter]
+    start: list[Tensor]
     optimiser: torch.optim.Optimizer
     trained: int
     precision: torch.dtype
@@ -191,6 +210,18 @@ class Learner:
         with torch.autocast(maps.device.type, torch.bfloat16, enabled=self.precision != torch.float32):
             feature_map = self.model.backbone.head(maps, self.trained)
         return self.model.describe_globally(feature_map.float())
+
+    @contextmanager
+    def on_the_way(self, share: float) -> Iterator[None]:
+        """For a while the model lies at that share of the way from its start to where it is."""
+        reached = [parameter.data for parameter in self.parameters]
+        for parameter, start in zip(self.parameters, self.start, strict=True):
+            parameter.data = torch.lerp(start, parameter.data, share) if share < 1 else parameter.data
+        try:
+            yield
+        finally:
+            for parameter, data in zip(self.parameters, reached, strict=True):
+                parameter.data = data
 
     @torch.no_grad()
     def describe(self, frozen: FrozenMaps, rows: Sequence[int] | np.ndarray, label: str) -> Tensor:
@@ -265,7 +296,7 @@ def _optimiser(recipe: Recipe, parameters: list[torch.nn.Parameter]) -> torch.op
 
 def _save(folder: Path, learner: "Learner", state: State, identity: dict[str, Any]) -> None:
     if learner.team.rank == 0:
-        save(folder, learner.model, learner.optimiser, state, identity)
+        save(folder, learner.model, learner.optimiser, learner.start, state, identity)
 
 
 def check_places(training: Places, validation: Places) -> None:

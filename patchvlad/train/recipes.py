@@ -29,7 +29,10 @@ class Recipe:
         part: queries between two refreshes of the cache, and between two checkpoints.
         negatives, cached_negatives, margin: triplet loss: negatives a query, photos they are mined from, margin.
         photos_a_place: multi-similarity loss: photos of each place in a batch.
+        base: multi-similarity loss: about where the dot products of positives and negatives part.
         variants: augmented variants of each photo; 0 for none.
+        way: share of the way from the starting weights to the trained ones at which the model lies that is validated
+            and kept. Halfway it has learned most and forgotten little (Wortsman et al. 2022).
         whitened: whether the whitening of a model that has one is trained with the rest; else it is dropped first.
         seed: of every random draw.
     """
@@ -53,7 +56,9 @@ class Recipe:
     cached_negatives: int = 1000
     margin: float = math.sqrt(0.1)
     photos_a_place: int = 4
+    base: float = 0.1
     variants: int = 0
+    way: float = 1.0
     whitened: bool = False
     seed: int = 0
 
@@ -66,6 +71,8 @@ class Recipe:
         for field, smallest in least.items():
             if getattr(self, field) < smallest:
                 raise ConfigError(f"{field} = {getattr(self, field)}: it must be at least {smallest}")
+        if not 0 < self.way <= 1:
+            raise ConfigError(f"way = {self.way:g}: it must be above 0 and at most 1")
         if not self.learning_rate > 0:
             raise ConfigError(f"a learning rate of {self.learning_rate:g} trains nothing: it must be above 0")
 
@@ -88,10 +95,11 @@ MODERN = Recipe(
     batch=12,
     selected_by=1,
     variants=4,
+    way=0.5,
     whitened=True,
 )
 RECIPES = {recipe.name: recipe for recipe in (PAPER, MODERN)}
-TRAINED = {"vgg16": 3, "efficientnet-lite0": 4}  # the paper's conv5; the expansion and three blocks
+TRAINED = {"vgg16": 3, "efficientnet-lite0": 1}  # the paper's conv5; the expansion
 
 
 def for_backbone(recipe: Recipe, backbone: str) -> Recipe:

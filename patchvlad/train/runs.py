@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..atomic import replacing
 from ..errors import ConfigError, ModelError
@@ -54,6 +55,7 @@ def save(
     folder: Path,
     model: PatchNetVLAD,
     optimiser: torch.optim.Optimizer,
+    start: list[Tensor],
     state: State,
     identity: dict[str, Any],
 ) -> None:
@@ -64,6 +66,7 @@ def save(
         "state": asdict(state),
         "model": {name: tensor.cpu() for name, tensor in model.state_dict().items()},
         "optimiser": optimiser.state_dict(),
+        "start": [values.cpu() for values in start],
     }
     save_model(model, folder / LAST, notes=f"{identity['recipe']['name']}, step {state.step}")
     with replacing(folder / STATE) as partial:
@@ -81,8 +84,14 @@ def read_run(folder: Path) -> tuple[dict[str, Any], PatchNetVLAD]:
     return content, load_model(folder / LAST)
 
 
-def restore(folder: Path, model: PatchNetVLAD, optimiser: torch.optim.Optimizer, identity: dict[str, Any]) -> State:
-    """Sets model and optimiser as they were when the run was last saved."""
+def restore(
+    folder: Path,
+    model: PatchNetVLAD,
+    optimiser: torch.optim.Optimizer,
+    start: list[Tensor],
+    identity: dict[str, Any],
+) -> State:
+    """Sets model, optimiser and the values before training as they were when the run was last saved."""
     content, _ = read_run(folder)
     for part, what in (("places", "other photos or positions"), ("size", "another image size"), ("recipe", "a recipe")):
         if content["identity"][part] != identity[part]:
@@ -93,6 +102,8 @@ def restore(folder: Path, model: PatchNetVLAD, optimiser: torch.optim.Optimizer,
             raise ConfigError(f"{folder} was trained with {what} unlike what is given{detail}: resume with the same")
     model.load_state_dict(content["model"])
     optimiser.load_state_dict(content["optimiser"])
+    for values, kept in zip(start, content["start"], strict=True):
+        values.copy_(kept)
     return State(**content["state"])
 
 
@@ -110,7 +121,6 @@ class Scalars:
             log.warning(
                 "TensorBoard is not installed, scalars are in history.csv alone: pip install 'patchvlad[train]'"
             )
-            self.writer = None
 
     def __enter__(self) -> "Scalars":
         return self
@@ -125,6 +135,7 @@ class Scalars:
                 self.writer.add_scalar(name, value, step)
 
     def table(self, history: list[dict[str, float]]) -> None:
+        """Writes history.csv: a line an epoch, epoch 0 being the model before training."""
         columns = list(history[-1])
         lines = [",".join(columns)] + [",".join(f"{row.get(c, float('nan')):g}" for c in columns) for row in history]
         with replacing(self.folder / "history.csv") as partial:
