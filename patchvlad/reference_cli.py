@@ -1,6 +1,7 @@
 """The reference implementation's commands and flags, translated into ours.
 
     patchnetvlad-feature-extract   patchnetvlad-feature-match   patchnetvlad-match-two   patchnetvlad-download-models
+    patchnetvlad-train             patchnetvlad-add-pca
 
 Differences, all on purpose: without a GPU they say so and go on on the CPU; a --config_path that does not exist stands
 for our preset of the same file name; features lie in one store a folder, keyed by path instead of file name.
@@ -8,13 +9,19 @@ for our preset of the same file name; features lie in one store a folder, keyed 
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import cli, config
 from .errors import ConfigError, MismatchError
+
+if TYPE_CHECKING:
+    from .model.network import PatchNetVLAD
 
 
 def feature_extract(argv: Sequence[str] | None = None) -> int:
@@ -62,6 +69,31 @@ def download_models(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="patchnetvlad-download-models", description="Download all released models.")
     parser.add_argument("--ask_for_permission", action="store_true", help="ask before downloading")
     parser.set_defaults(function=_download)
+    return cli.run(parser, argv)
+
+
+def train(argv: Sequence[str] | None = None) -> int:
+    """patchnetvlad-train"""
+    parser = _parser("patchnetvlad-train", "Train on Mapillary Street-level Sequences, as in the paper.", _train)
+    parser.add_argument("--dataset_root_dir", type=Path, required=True, help="folder of MSLS, or what we read besides")
+    parser.add_argument("--save_path", type=Path, default=Path("checkpoints"), help="where runs go")
+    parser.add_argument("--cache_path", type=Path, help="not needed: nothing is cached on disk")
+    parser.add_argument("--cluster_path", type=Path, help=".hdf5 of centroids (default: found by k-means)")
+    parser.add_argument("--resume_path", type=Path, help="checkpoint to start from, or one of our runs to go on with")
+    parser.add_argument("--identifier", default="mapillary_nopanos", help="part of the run's name")
+    parser.add_argument("--nEpochs", type=int, default=30, help="epochs at most")
+    parser.add_argument("--start_epoch", type=int, default=0, help="not needed: a run knows how far it got")
+    parser.add_argument("--save_every_epoch", action="store_true", help="keep the checkpoint of each epoch")
+    parser.add_argument("--threads", type=int, default=0, help="threads that read photos")
+    return cli.run(parser, argv)
+
+
+def add_pca(argv: Sequence[str] | None = None) -> int:
+    """patchnetvlad-add-pca"""
+    parser = _parser("patchnetvlad-add-pca", "Add whitening to a trained checkpoint.", _add_pca)
+    parser.add_argument("--dataset_root_dir", type=Path, required=True, help="folder of the photos to fit it to")
+    parser.add_argument("--resume_path", type=Path, required=True, help="the checkpoint")
+    parser.add_argument("--dataset_choice", default="mapillary", help="which dataset this is: mapillary or pitts")
     return cli.run(parser, argv)
 
 
@@ -162,3 +194,83 @@ def _download(arguments: argparse.Namespace) -> None:
             raise ConfigError("nothing was downloaded")
     for known in released:
         print(download(known.name))
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from .model.checkpoints import load_model, save_reference
+    from .pipeline import usable_device
+    from .train.datasets import Reading, read_places
+    from .train.loop import check_places
+    from .train.parallel import team_of_torchrun
+    from .train.recipes import PAPER, for_backbone
+    from .train.runs import BEST, LAST, STATE
+    from .train.starting import model_from, model_from_photos, read_clusters
+    from .train_cli import run_training
+
+    settings = config.read_train_config(arguments.config_path)
+    recipe = replace(
+        PAPER,
+        epochs=arguments.nEpochs,
+        patience=settings.patience,
+        optimiser=settings.optimiser,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        momentum=settings.momentum,
+        step_epochs=settings.step_epochs,
+        step_factor=settings.step_factor,
+        batch=settings.batch,
+        negatives=settings.negatives,
+        margin=settings.margin,
+        seed=settings.seed,
+    )
+    reading = Reading(panoramas=settings.panoramas, seed=settings.seed)
+    training, validation = read_places(arguments.dataset_root_dir, reading)
+    check_places(training, validation)
+    going_on = arguments.resume_path is not None and (arguments.resume_path / STATE).is_file()
+    if going_on:
+        model, folder = load_model(arguments.resume_path / LAST), arguments.resume_path
+    else:
+        folder = arguments.save_path / f"{time.strftime('%b%d_%H-%M-%S')}_{arguments.identifier}"
+        if arguments.resume_path:
+            model = model_from(arguments.resume_path, keep_whitening=False)
+        else:
+            centroids = read_clusters(arguments.cluster_path) if arguments.cluster_path else None
+            with cli.bar("clusters") as progress:
+                model = model_from_photos(
+                    *("vgg16", None, settings.clusters, training),
+                    size=settings.size,
+                    centroids=centroids,
+                    seed=settings.seed,
+                    progress=progress,
+                )
+    checkpoints = folder / "checkpoints"
+
+    def keep(model: "PatchNetVLAD", epoch: int) -> None:
+        if arguments.save_every_epoch:
+            save_reference(model, checkpoints / f"checkpoint_epoch{epoch}.pth.tar")
+
+    with team_of_torchrun(usable_device(_device(arguments))) as (team, device):
+        if team.rank == 0:
+            print(f"training: {training.describe()}\nvalidation: {validation.describe()}")
+        run_training(
+            *(model, training, validation, for_backbone(recipe, model.backbone.name), reading, folder),
+            size=settings.size,
+            resume=going_on,
+            device=device,
+            workers=max(arguments.threads, 1),
+            team=team,
+            keep=keep,
+        )
+        if team.rank == 0:
+            print(save_reference(load_model(folder / BEST), checkpoints / "model_best.pth.tar"))
+
+
+def _add_pca(arguments: argparse.Namespace) -> None:
+    from .features.images import ImageList
+    from .train.starting import check_no_test_photos
+    from .train_cli import whiten
+
+    settings = config.read_train_config(arguments.config_path)
+    images = ImageList.read(arguments.dataset_root_dir)
+    check_no_test_photos(arguments.dataset_root_dir, images)
+    whiten(arguments.resume_path, images, settings.components, None, True, _device(arguments), size=settings.size)

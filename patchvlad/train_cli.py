@@ -9,6 +9,7 @@ from . import __version__, cli, options
 from .errors import ConfigError
 
 if TYPE_CHECKING:
+    from .features.images import ImageList
     from .model.network import PatchNetVLAD
     from .train.datasets import Reading
     from .train.places import Places
@@ -138,35 +139,52 @@ def run_training(
 def do_add_pca(arguments: argparse.Namespace) -> None:
     """patchvlad add-pca"""
     from .features.images import ImageList
-    from .model.checkpoints import load_model, locate, save_model, save_reference
-    from .pipeline import usable_device
-    from .train.starting import add_whitening, check_no_test_photos
+    from .train.starting import check_no_test_photos
 
-    name, path = locate(arguments.checkpoint)
-    suffix = ".pth.tar" if arguments.reference_format else ".safetensors"
-    plain = path.name.removesuffix(".safetensors").removesuffix(".pth.tar")
-    out = arguments.out or path.with_name(f"{plain}_WPCA{arguments.components}{suffix}")
-    if not out.name.endswith(suffix):
-        raise ConfigError(f"--out {out}: this format's files end in {suffix}")
     images = ImageList.read(arguments.photos)
     if not arguments.i_know:
         check_no_test_photos(arguments.photos, images)
-    model = load_model(path, device=usable_device(arguments.device))
-    if arguments.reference_format and model.backbone.name != options.BACKBONES["vgg16"]:
-        raise ConfigError(f"the reference reads VGG16 only, and {name} is of {model.backbone.name}")
+    whiten(
+        arguments.checkpoint,
+        images,
+        arguments.components,
+        arguments.out,
+        arguments.reference_format,
+        arguments.device,
+        most_images=arguments.images,
+        samples=arguments.samples,
+        memory=arguments.memory << 20,
+        seed=arguments.seed,
+    )
+
+
+def whiten(
+    checkpoint: str | Path,
+    images: "ImageList",
+    components: int,
+    out: Path | None,
+    reference_format: bool,
+    device: str,
+    **settings: Any,
+) -> None:
+    """Writes a checkpoint with whitening, and says what it wrote."""
+    from .model.checkpoints import check_reference_can_read, load_model, locate, save_model, save_reference
+    from .pipeline import usable_device
+    from .train.starting import add_whitening
+
+    name, path = locate(checkpoint)
+    suffix = ".pth.tar" if reference_format else ".safetensors"
+    plain = path.name.removesuffix(".safetensors").removesuffix(".pth.tar")
+    out = out or path.with_name(f"{plain}_WPCA{components}{suffix}")
+    if not out.name.endswith(suffix):
+        raise ConfigError(f"--out {out}: this format's files end in {suffix}")
+    model = load_model(path, device=usable_device(device))
+    if reference_format:
+        check_reference_can_read(model)
     with cli.bar("whitening") as progress:
-        used = add_whitening(
-            model,
-            images,
-            arguments.components,
-            most_images=arguments.images,
-            samples=arguments.samples,
-            memory=arguments.memory << 20,
-            seed=arguments.seed,
-            progress=progress,
-        )
+        used = add_whitening(model, images, components, progress=progress, **settings)
     notes = f"{name}, whitening of {used} photos, patchvlad {__version__}"
-    written = save_reference(model, out) if arguments.reference_format else save_model(model, out, notes=notes)
+    written = save_reference(model, out) if reference_format else save_model(model, out, notes=notes)
     print(f"{written}: {notes}, D = {model.dim}, {written.stat().st_size / 1e6:.1f} MB")
 
 

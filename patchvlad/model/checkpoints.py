@@ -178,8 +178,7 @@ def _load_reference(path: Path, pooling: str | None) -> PatchNetVLAD:
 
 def save_reference(model: PatchNetVLAD, path: str | os.PathLike) -> Path:
     """Writes a VGG16 model as the .pth.tar that the reference implementation reads, whole or not at all."""
-    if model.backbone.name != VGG16.name or model.vlad is None or model.vlad.cluster_weight != "exact":
-        raise ModelError(f"{model.name} cannot be a .pth.tar: the reference reads VGG16 with exact VLAD only")
+    check_reference_can_read(model)
     state = {}
     for name, tensor in model.state_dict().items():
         theirs = name.replace("backbone.layers.", "encoder.", 1)
@@ -190,6 +189,15 @@ def save_reference(model: PatchNetVLAD, path: str | os.PathLike) -> Path:
     with replacing(path) as partial:
         torch.save({"num_pcs": model.dim if model.whitening is not None else 0, "state_dict": state}, partial)
     return Path(path)
+
+
+def check_reference_can_read(model: PatchNetVLAD) -> None:
+    """Refuses models that the reference has no form for."""
+    if model.backbone.name != VGG16.name or model.vlad is None or model.vlad.cluster_weight != "exact":
+        raise ModelError(
+            f"{model.name} cannot be written for the reference: it reads VGG16 with exact VLAD alone, this is "
+            f"{model.backbone.name}"
+        )
 
 
 _REFERENCE_NAMES = {

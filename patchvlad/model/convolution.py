@@ -46,7 +46,8 @@ class Derived:
         self._known: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
     def __call__(self, weight: Tensor) -> Tensor:
-        state = weight._version, weight.data_ptr(), weight.dtype, weight.device
+        version = 0 if weight.is_inference() else weight._version  # those made in inference mode count no changes
+        state = version, weight.data_ptr(), weight.dtype, weight.device
         found = self._known.get(weight)
         if found is None or found[0] != state:
             self._known[weight] = found = state, self._derive(weight.detach())

@@ -49,6 +49,7 @@ def train(
     precision: torch.dtype = torch.float32,
     team: Team | None = None,
     reading: dict[str, Any] | None = None,
+    keep: Callable[[PatchNetVLAD, int], None] | None = None,
     progress: Progress | None = None,
 ) -> State:
     """Trains a model in place; the best and the last one are in `folder`.
@@ -66,6 +67,7 @@ def train(
         precision: that the network multiplies in, weights and sums stay float32.
         team: the processes that train together.
         reading: how the places were read, kept with the run.
+        keep: called with the model after each epoch, and the epoch's number.
         progress: called as work is done.
 
     Raises:
@@ -112,6 +114,8 @@ def train(
             _train_epoch(learner, frozen[0], training, recipe, state, folder, identity, writer)
             _finish_epoch(learner, frozen[1], validation, recipe, state, folder, writer)
             _save(folder, learner, state, identity)
+            if keep and team.rank == 0:
+                keep(model, state.epoch)
     return state
 
 

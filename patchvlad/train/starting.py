@@ -141,11 +141,11 @@ def add_whitening(
 
 
 def check_no_test_photos(photos: Path, images: ImageList) -> None:
-    """Refuses photos that lie in a folder, or come from a list, named after a test set or its queries.
+    """Refuses a folder or list that is named after a test set or its queries, or that holds a folder that is.
 
     Whitening fitted to what it will be tested on makes results look better than they are.
     """
-    for path in (photos.absolute(), *(images.path(row) for row in range(len(images)))):
+    for path in (Path(photos.resolve().name), *map(Path, images.names)):
         said = TEST_WORDS & {word for part in path.parts for word in re.split(r"[^a-z0-9]+", part.lower())}
         if said:
             raise ConfigError(
