@@ -28,7 +28,7 @@ benchmark: $(VENV)-benchmark/.ready
 $(VENV)-benchmark/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-benchmark
 	$(VENV)-benchmark/bin/python -m pip install --quiet -c constraints.txt torch
-	$(VENV)-benchmark/bin/python -m pip install --quiet -c constraints.txt -e . scikit-learn packaging
+	$(VENV)-benchmark/bin/python -m pip install --quiet -c constraints.txt -e . scikit-learn packaging pandas
 	$(VENV)-benchmark/bin/python -m pip install --quiet --no-deps patchnetvlad==0.1.8
 	touch $@
 

@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--sets", type=Path, nargs="*", default=[])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
     parser.add_argument("--recipe", choices=RECIPES, default="modern")
-    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--epochs", type=int, help="default: the recipe's")
     parser.add_argument("--model", default="lite")
     parser.add_argument("--held-out", type=float, default=0.3, help="share of the photos")
     parser.add_argument("--json", type=Path)
@@ -68,7 +68,8 @@ def main() -> None:
     before = {folder.name: recall_on(base, folder) for folder in arguments.sets}
     results = []
     for seed in arguments.seeds:
-        recipe = replace(RECIPES[arguments.recipe], epochs=arguments.epochs, seed=seed)
+        recipe = replace(RECIPES[arguments.recipe], seed=seed)
+        recipe = replace(recipe, epochs=arguments.epochs or recipe.epochs)
         recipe = for_backbone(recipe, base.backbone.name)
         training, held_out = read_places(arguments.places, Reading(validation=arguments.held_out, seed=seed))
         none = held_out.subset(np.arange(0))

@@ -26,8 +26,12 @@ MODEL_OPTIONS = ["--preset", "--config", "--fast", "--model", "--device"]
 EXTRACTION_OPTIONS = [
     *("--batch", "--workers", "--store-dtype", "--patch-components", "--precision", "--overwrite", "--skip-unreadable")
 ]
+PLACES_OPTIONS = [
+    *("DATASET", "--radius", "--negative-radius", "--validation-radius", "--heading-limit", "--validation"),
+    *("--cities", "--validation-cities", "--panoramas", "--seed"),
+]
 OPTIONS = {
-    "": ["demo", "extract", "match", "compare", "fit", "models", "--version"],
+    "": ["demo", "extract", "match", "compare", "fit", "places", "train", "add-pca", "models", "--version"],
     "demo": ["--out"],
     "extract": ["photos", "--root", "--out", *MODEL_OPTIONS, *EXTRACTION_OPTIONS],
     "match": [
@@ -38,6 +42,25 @@ OPTIONS = {
     "fit": [
         *("photos", "--out", "--backbone", "--backbone-weights", "--clusters", "--components", "--cluster-weight"),
         *("--images", "--samples", "--seed", "--half", "--without-backbone"),
+    ],
+    "places": PLACES_OPTIONS,
+    "train": [
+        *(
+            *PLACES_OPTIONS,
+            "--out",
+            "--resume",
+            "--recipe",
+            "--model",
+            "--backbone",
+            "--backbone-weights",
+            "--clusters",
+        ),
+        *("--epochs", "--batch", "--learning-rate", "--trained-layers", "--size", "--memory", "--workers"),
+        *("--precision", "--device"),
+    ],
+    "add-pca": [
+        *("CHECKPOINT", "photos", "--components", "--out", "--images", "--samples", "--memory", "--seed", "--i-know"),
+        *("--reference-format", "--device"),
     ],
     "models": ["download"],
     "models download": ["NAME", "--all"],
@@ -468,7 +491,7 @@ def test_interruption_is_no_traceback(world: Path, run: Run, monkeypatch: pytest
     monkeypatch.setattr("patchvlad.pipeline.load_model", interrupted)
     code, out, err = run("extract", world / "photos/queries", "--out", "s", "--config", world / "tiny.ini")
     assert (code, out) == (130, "")
-    assert err == "\npatchvlad: interrupted; what was extracted is kept, and the same command goes on there\n"
+    assert err == "\npatchvlad: interrupted; what is finished is kept: the same command, or --resume, goes on there\n"
 
 
 def test_our_own_bugs_are_not_hidden(world: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

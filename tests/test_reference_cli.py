@@ -30,6 +30,11 @@ FLAGS = {
     ],
     reference_cli.match_two: ["--config_path", "--first_im_path", "--second_im_path", "--plot_save_path", "--nocuda"],
     reference_cli.download_models: ["--ask_for_permission"],
+    reference_cli.train: [
+        *("--config_path", "--cache_path", "--save_path", "--dataset_root_dir", "--resume_path", "--cluster_path"),
+        *("--identifier", "--nEpochs", "--start_epoch", "--save_every_epoch", "--threads", "--nocuda"),
+    ],
+    reference_cli.add_pca: ["--config_path", "--resume_path", "--dataset_root_dir", "--dataset_choice", "--nocuda"],
 }
 
 

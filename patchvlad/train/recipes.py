@@ -89,7 +89,9 @@ PAPER = Recipe("paper", "triplet")
 MODERN = Recipe(
     "modern",
     "multi-similarity",
+    epochs=4,
     optimiser="adamw",
+    learning_rate=1e-3,
     step_epochs=0,
     warm_up=0.1,
     batch=12,
