@@ -1,6 +1,7 @@
 """The commands that make models: fit, places, train, add-pca."""
 
 import argparse
+import logging
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,11 +125,13 @@ def run_training(
     from .train.loop import train
     from .train.runs import BEST
 
+    first = settings["team"].rank == 0
+    if not first:
+        logging.getLogger("patchvlad").setLevel(logging.WARNING)
     with cli.bars() as progress:
-        state = train(
-            model, training, validation, recipe, folder, reading=asdict(reading), progress=progress, **settings
-        )
-    if settings["team"].rank != 0:
+        settings |= {"reading": asdict(reading), "progress": progress if first else None}
+        state = train(model, training, validation, recipe, folder, **settings)
+    if not first:
         return
     shown = f", recall@{recipe.selected_by} {100 * state.best:.1f} %" if state.best >= 0 else ""
     print(f"{folder / BEST}: the best of {state.epoch} epochs{shown}; numbers in {folder / 'history.csv'}")

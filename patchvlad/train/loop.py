@@ -90,6 +90,7 @@ def train(
         "recipe": asdict(recipe),
         "reading": {name: list(v) if isinstance(v, tuple) else v for name, v in (reading or {}).items()},
     }
+    team.agree([tensor.data for tensor in (*model.parameters(), *model.buffers())])
     start = [parameter.detach().clone() for parameter in parameters]
     state = restore(folder, model, optimiser, start, identity) if resume else begin(folder, team)
     with ExitStack() as stack:

@@ -41,6 +41,14 @@ class Team:
         parts[self.rank] = own
         return torch.cat(parts)[:count]
 
+    def agree(self, tensors: Iterable[Tensor]) -> None:
+        """Gives all processes the first one's values."""
+        if self.size > 1:
+            for tensor in tensors:
+                plain = tensor.contiguous()
+                dist.broadcast(plain, 0)
+                tensor.copy_(plain)
+
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Adds up the gradients of all processes, in one exchange."""
         if self.size == 1:
