@@ -151,7 +151,7 @@ class Places:
 
     def subset(self, rows: np.ndarray) -> "Places":
         """Only these photos, in ascending order."""
-        rows = np.unique(rows)
+        rows = np.unique(np.asarray(rows, dtype=np.int64))
         new = np.full(len(self.images), -1)
         new[rows] = np.arange(len(rows))
         kept = new[self.queries] >= 0
