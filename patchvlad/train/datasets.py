@@ -236,7 +236,7 @@ def _read_csv(path: Path, reading: Reading) -> tuple[Places, Places]:
     elif "place" in columns:
         positions, labelled = label_positions(row["place"] for row in rows), True
     else:
-        raise GroundTruthError(f"{path} has the columns {', '.join(columns)}, which say nothing of places: {KNOWN}")
+        raise GroundTruthError(f"{path} has the columns {', '.join(rows[0])}, which say nothing of places: {KNOWN}")
     if reading.heading_limit is not None and "heading" not in columns:
         raise ConfigError(f"{path} has no column heading, so headings cannot be limited to {reading.heading_limit:g}")
     if "time" in columns:
