@@ -250,8 +250,6 @@ def _train(arguments: argparse.Namespace) -> None:
             save_reference(model, checkpoints / f"checkpoint_epoch{epoch}.pth.tar")
 
     with team_of_torchrun(usable_device(_device(arguments))) as (team, device):
-        if team.rank == 0:
-            print(f"training: {training.describe()}\nvalidation: {validation.describe()}")
         run_training(
             *(model, training, validation, for_backbone(recipe, model.backbone.name), reading, folder),
             size=settings.size,

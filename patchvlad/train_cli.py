@@ -97,8 +97,6 @@ def do_train(arguments: argparse.Namespace) -> None:
             model = _model_from_photos(arguments, training, size)
         recipe = for_backbone(recipe, model.backbone.name)
     with team_of_torchrun(usable_device(arguments.device)) as (team, device):
-        if team.rank == 0:
-            print(f"training: {training.describe()}\nvalidation: {validation.describe()}")
         precision = arguments.precision or ("bfloat16" if device.startswith("cuda") else "float32")
         run_training(
             *(model, training, validation, recipe, reading, folder),
@@ -121,12 +119,14 @@ def run_training(
     folder: Path,
     **settings: Any,
 ) -> None:
-    """Trains with progress bars and says what came out."""
+    """Says what there is to train on, trains with progress bars, and says what came out."""
     from .train.loop import train
     from .train.runs import BEST
 
     first = settings["team"].rank == 0
-    if not first:
+    if first:
+        print(f"training: {training.describe()}\nvalidation: {validation.describe()}")
+    else:
         logging.getLogger("patchvlad").setLevel(logging.WARNING)
     with cli.bars() as progress:
         settings |= {"reading": asdict(reading), "progress": progress if first else None}

@@ -113,7 +113,8 @@ def train(
             _judge(learner, frozen[1], validation, recipe, state, folder, writer, {})
         while state.epoch < recipe.epochs and state.not_improved < recipe.patience:
             _train_epoch(learner, frozen[0], training, recipe, state, folder, identity, writer)
-            _finish_epoch(learner, frozen[1], validation, recipe, state, folder, writer)
+            found = _finish_epoch(recipe, state)
+            _judge(learner, frozen[1], validation, recipe, state, folder, writer, found)
             _save(folder, learner, state, identity)
             if keep and team.rank == 0:
                 keep(model, state.epoch)
@@ -151,21 +152,14 @@ def _train_epoch(
             _save(folder, learner, state, identity)
 
 
-def _finish_epoch(
-    learner: "Learner",
-    frozen: FrozenMaps,
-    validation: Places,
-    recipe: Recipe,
-    state: State,
-    folder: Path,
-    writer: Scalars | None,
-) -> None:
+def _finish_epoch(recipe: Recipe, state: State) -> dict[str, float]:
+    """Moves on to the next epoch; returns the numbers of the one that is done."""
     found = {"train/loss": float(np.mean(state.losses)) if state.losses else 0.0}
     if recipe.loss == "triplet":
         found["train/active"] = float(np.mean(state.active))
     state.losses, state.active = [], []
     state.epoch, state.part = state.epoch + 1, 0
-    _judge(learner, frozen, validation, recipe, state, folder, writer, found)
+    return found
 
 
 def _judge(

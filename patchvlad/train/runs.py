@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..atomic import replacing
+from ..atomic import replacing, write_text
 from ..errors import ConfigError, ModelError
 from ..model.checkpoints import load_model, read_pickle, save_model
 from ..model.network import PatchNetVLAD
@@ -75,13 +75,17 @@ def save(
 
 def read_run(folder: Path) -> tuple[dict[str, Any], PatchNetVLAD]:
     """What state.pt of a run holds, and a model of the run's architecture."""
+    return _read_state(folder), load_model(folder / LAST)
+
+
+def _read_state(folder: Path) -> dict[str, Any]:
     path = folder / STATE
     if not path.is_file():
         raise ConfigError(f"{folder} holds no run to resume: {STATE} is missing")
     content = read_pickle(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ModelError(f"{path} is no state of a training run of this version of patchvlad")
-    return content, load_model(folder / LAST)
+    return content
 
 
 def restore(
@@ -92,7 +96,7 @@ def restore(
     identity: dict[str, Any],
 ) -> State:
     """Sets model, optimiser and the values before training as they were when the run was last saved."""
-    content, _ = read_run(folder)
+    content = _read_state(folder)
     for part, what in (("places", "other photos or positions"), ("size", "another image size"), ("recipe", "a recipe")):
         if content["identity"][part] != identity[part]:
             detail = ""
@@ -138,5 +142,4 @@ class Scalars:
         """Writes history.csv: a line an epoch, epoch 0 being the model before training."""
         columns = list(history[-1])
         lines = [",".join(columns)] + [",".join(f"{row.get(c, float('nan')):g}" for c in columns) for row in history]
-        with replacing(self.folder / "history.csv") as partial:
-            partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_text(self.folder / "history.csv", "\n".join(lines) + "\n")
