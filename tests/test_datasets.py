@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from patchvlad.errors import ConfigError, GroundTruthError
-from patchvlad.train.datasets import Reading, metres, rare_weights, read_places
+from patchvlad.train.datasets import Reading, rare_weights, read_places
 
 
 def write(path: Path, text: str) -> Path:
@@ -115,19 +115,13 @@ def test_validation_has_a_radius_of_its_own(tmp_path: Path) -> None:
     assert len(validation.trainable) == 5
 
 
-def test_degrees_become_metres() -> None:
-    """Against the length of a degree on the WGS84 ellipsoid (NGA's tables: 111,132 m and 78,847 m at 45 degrees)."""
-    origin, north, east = metres(np.array([[44.9995, 7.0], [45.0005, 7.0], [44.9995, 7.001]]), Path("x"))
-    assert np.linalg.norm(north - origin) == pytest.approx(111.132, rel=1e-4)
-    assert np.linalg.norm(east - origin) == pytest.approx(78.847, rel=1e-4)
-    across, date_line = metres(np.array([[10.0, 179.9999], [10.0, -179.9999]]), Path("x"))
-    assert np.linalg.norm(across - date_line) == pytest.approx(2e-4 * 109_639, rel=1e-3)
-
-
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("image,lat,lon\na,100,5\n", r"100, 5 is no latitude and longitude in degrees: are the columns .* swapped"),
+        (
+            "image,lat,lon\na,100,5\n",
+            "a lies at 100, 5, which is no latitude and longitude in degrees. Latitude and longitude seem",
+        ),
         ("image,colour\na,red\n", "has the columns image, colour, which say nothing of places: give a csv"),
         ("photo,place\na,red\n", "has no column image; it has photo, place"),
         ("image,place\n", "lists no photo"),
@@ -166,3 +160,18 @@ def test_what_is_no_dataset(tmp_path: Path) -> None:
         read_places(tmp_path)
     with pytest.raises(GroundTruthError, match=r"x\.txt is no dataset: give a csv"):
         read_places(write(tmp_path / "x.txt", "hello"))
+
+
+def test_photos_that_know_where_they_were_taken(tmp_path: Path) -> None:
+    for place in range(6):
+        for visit in range(2):
+            photo = (
+                tmp_path / f"day{visit}" / f"@{500000 + 100 * place + visit}@5000000@32@N@@@@@{90 * visit}@@@@@@.jpg"
+            )
+            write(photo, "")
+    training, validation = read_places(tmp_path, Reading(validation=0.3))
+    assert len(training.images) + len(validation.images) == 12
+    assert len(training.images) > 6
+    assert {len(rows) for rows in training.positives} == {1}  # the other visit's, not the photo itself
+    limited, _ = read_places(tmp_path, Reading(validation=0, heading_limit=45))
+    assert {len(rows) for rows in limited.positives} == {0}

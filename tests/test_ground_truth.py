@@ -241,9 +241,10 @@ def test_csv_queries_may_have_no_positive(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("query,positive\na.jpg,1.jpg\n", r"needs the columns query and positives, it has \['query', 'positive'\]"),
-        ("", "needs the columns query and positives, it has None"),
-        ("a.jpg,1.jpg\n", "needs the columns query and positives"),
+        ("query,positive\na.jpg,1.jpg\n", "no column positives; it has query, positive"),
+        ("", "no column query, positives; it has none"),
+        ("query,positives\n", "is empty: it needs a line for each query"),
+        ("a.jpg,1.jpg\n", "no column query, positives; it has a.jpg, 1.jpg"),
         (
             "query,positives\nz.jpg,1.jpg\n",
             "names no image of the queries: it has 'z.jpg', among the queries is 'a.jpg'",
@@ -267,7 +268,15 @@ def test_csv_that_is_no_text_is_refused(tmp_path: Path) -> None:
     assert "cannot be read as a csv" in refusal(path, QUERIES, DATABASE)
 
 
-def test_csv_needs_names_and_takes_no_radius(tmp_path: Path) -> None:
-    path = write_csv(tmp_path / "gt.CSV", "query,positives\na.jpg,1.jpg\n")
-    assert "needs the names of queries and database" in refusal(path)
+def test_csv_without_lists_names_its_own_images(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "gt.CSV", "query,positives\na.jpg,10.jpg;2.jpg\nb.jpg,\n")
+    truth = GroundTruth.read(path)
+    assert (truth.query_names, truth.database_names) == (("a.jpg", "b.jpg"), ("2.jpg", "10.jpg"))
+    assert (rows(truth), truth.complete) == ([[0, 1], []], False)
+    assert GroundTruth.read(path, ["a.jpg", "b.jpg"], ["2.jpg", "10.jpg"]).complete
     assert "a radius does not apply" in refusal(path, QUERIES, DATABASE, radius=5)
+
+
+def test_csv_names_may_lack_folders_that_the_images_have(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "gt.csv", "query,positives\na.jpg,1.jpg;x/2.jpg\n")
+    assert rows(GroundTruth.read(path, ["set/q/a.jpg"], ["set/db/1.jpg", "set/db/x/2.jpg"])) == [[0, 1]]

@@ -1,16 +1,18 @@
-"""Which database images show the place of a query: the positives."""
+"""Which database images show the place of a query: the positives. Made from positions or labels, read, written."""
 
-import csv
 import os
-import zipfile
-import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from natsort import natsorted
 
 from ..errors import GroundTruthError
+from .names import finder
+
+UNITS = ("m", "frames", "labels")
+LABEL_SPACING = 1e6  # metres between the points that stand for two labels
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,23 @@ class GroundTruth:
         positives: for each query the (n,) int64 rows of its positives in the database, ascending; empty where none.
         database: number of database images.
         protocol: how a positive is defined, in words.
+        query_names, database_names: the images that rows stand for; None where the file does not name them.
+        points: (Q, d) and (B, d) positions in `unit`, or None where positives are listed.
+        unit: of the points: "m", "frames" (numbers along a drive), or "labels" (equal where the place is).
+        complete: whether the database is known to hold these images and no others.
     """
 
     positives: tuple[np.ndarray, ...]
     database: int
     protocol: str
+    query_names: tuple[str, ...] | None = None
+    database_names: tuple[str, ...] | None = None
+    points: tuple[np.ndarray, np.ndarray] | None = None
+    radius: float | None = None
+    unit: str = "m"
+    headings: tuple[np.ndarray, np.ndarray] | None = None
+    heading_limit: float | None = None
+    complete: bool = True
 
     def __len__(self) -> int:
         return len(self.positives)
@@ -35,12 +49,33 @@ class GroundTruth:
         """Queries that cannot be answered."""
         return sum(len(rows) == 0 for rows in self.positives)
 
+    @property
+    def answerable(self) -> np.ndarray:
+        """(Q,) bool: queries with a positive."""
+        return np.array([len(rows) > 0 for rows in self.positives], dtype=bool)
+
     @classmethod
-    def from_positions(cls, queries: np.ndarray, database: np.ndarray, radius: float) -> "GroundTruth":
-        """Positives are within `radius` metres, the border included.
+    def from_positions(
+        cls,
+        queries: np.ndarray,
+        database: np.ndarray,
+        radius: float,
+        *,
+        headings: tuple[np.ndarray, np.ndarray] | None = None,
+        heading_limit: float | None = None,
+        unit: str = "m",
+    ) -> "GroundTruth":
+        """Positives are within `radius`, the border included.
 
         Args:
-            queries, database: (Q, 2) and (B, 2) easting and northing in metres.
+            queries, database: (Q, d) and (B, d) positions in metres, or frame numbers.
+            radius: in the same unit.
+            headings: (Q,) and (B,) degrees clockwise from north.
+            heading_limit: degrees by which the headings of positives differ at most.
+            unit: "m", "frames", or "labels".
+
+        Raises:
+            GroundTruthError: a number that is not finite, another shape, or a heading that is needed and unknown.
         """
         for name, values in (("query", queries), ("database", database)):
             if values.ndim != 2 or not np.isfinite(values).all():
@@ -55,7 +90,55 @@ class GroundTruth:
 
         found = cKDTree(database).query_ball_point(queries, radius, return_sorted=True)
         positives = tuple(np.array(rows, dtype=np.int64) for rows in found)
-        return cls(positives, len(database), f"positives within {radius:g} m")
+        protocol = f"positives within {radius:g} {unit}" if unit != "labels" else "positives of the same label"
+        if heading_limit is None:
+            headings = None
+        else:
+            positives = _looking_alike(positives, headings, heading_limit)
+            protocol += f" and {heading_limit:g} degrees of heading"
+        return cls(
+            positives,
+            len(database),
+            protocol,
+            points=(queries, database),
+            radius=radius,
+            unit=unit,
+            headings=headings,
+            heading_limit=heading_limit,
+        )
+
+    @classmethod
+    def from_labels(cls, queries: Sequence[str], database: Sequence[str]) -> "GroundTruth":
+        """Positives have the same place label."""
+        number = {label: row for row, label in enumerate(natsorted({*queries, *database}))}
+        points = [np.array([[LABEL_SPACING * number[label]] for label in side]) for side in (queries, database)]
+        return cls.from_positions(points[0].reshape(-1, 1), points[1].reshape(-1, 1), 0, unit="labels")
+
+    @classmethod
+    def from_rows(cls, positives: Sequence[Sequence[int]], database: int, protocol: str) -> "GroundTruth":
+        """Positives listed by row.
+
+        Raises:
+            GroundTruthError: a row that the database does not have.
+        """
+        arrays = tuple(np.unique(np.array(rows, dtype=np.int64)) for rows in positives)
+        for query, rows in enumerate(arrays):
+            if len(rows) and (rows[0] < 0 or rows[-1] >= database):
+                wrong = rows[-1] if rows[-1] >= database else rows[0]
+                raise GroundTruthError(
+                    f"query {query} has the positive {wrong}, but the database has {database} images: use the image "
+                    "list that the ground truth was made for"
+                )
+        return cls(arrays, database, protocol)
+
+    def named(self, query_names: Sequence[str], database_names: Sequence[str]) -> "GroundTruth":
+        """The same of images of these names.
+
+        Raises:
+            GroundTruthError: there are more or fewer of them.
+        """
+        check_counts("the ground truth", self, query_names, database_names)
+        return replace(self, query_names=tuple(query_names), database_names=tuple(database_names))
 
     @classmethod
     def read(
@@ -65,101 +148,107 @@ class GroundTruth:
         database_names: Sequence[str] | None = None,
         radius: float | None = None,
     ) -> "GroundTruth":
-        """Reads the reference's .npz (utmQ, utmDb, posDistThr) or a csv with columns query and positives.
+        """Reads a ground truth: .npz (the reference's or ours), .csv of query and positives, or VPR-Bench's .npy.
 
         Args:
             path: the file.
-            query_names, database_names: the images that rows stand for. A csv needs them; of an .npz they check the
-                lengths. A csv's names may lead through folders above the images' root ("queries/1.jpg" for "1.jpg").
-            radius: in metres, overrides the file's posDistThr.
+            query_names, database_names: the images that rows stand for. A .npy needs them, of an .npz they check the
+                lengths, and the names if it has any. A csv's names may lead through other folders than the images'
+                ("queries/1.jpg" for "1.jpg"); without names given, those of the csv count, and the database may hold
+                more.
+            radius: in metres or frames, overrides an .npz's posDistThr.
+
+        Raises:
+            GroundTruthError: no such file, another kind of file, or one of other images.
         """
+        from . import truth_files
+
         path = Path(path)
         if not path.is_file():
             raise GroundTruthError(f"{path} does not exist: give an .npz (utmQ, utmDb, posDistThr) or a .csv")
-        if path.suffix.lower() == ".csv":
+        kind = path.suffix.lower()
+        if kind in (".csv", ".npy") and radius is not None:
+            raise GroundTruthError(f"{path} lists positives: a radius does not apply")
+        if kind == ".csv":
+            return truth_files.from_csv(path, query_names, database_names)
+        if kind == ".npy":
             if query_names is None or database_names is None:
-                raise GroundTruthError(f"{path} names its images: reading it needs the names of queries and database")
-            listed = _from_csv(path, query_names, database_names)
-            if radius is not None:
-                raise GroundTruthError(f"{path} lists positives by name: a radius does not apply")
-            return listed
-        truth = _from_npz(path, radius)
-        for kind, names, count in (("queries", query_names, len(truth)), ("database", database_names, truth.database)):
-            if names is not None and len(names) != count:
-                raise GroundTruthError(
-                    f"{path} has positions of {count} images for the {kind}, but {len(names)} were given: "
-                    "use the image list that the ground truth was made for"
-                )
-        return truth
-
-
-# What reading a file that is no .npz, or a damaged one, raises: NumPy's own, zipfile's, and what a lone .npy leads to.
-_NPZ_ERRORS = (
-    *(OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error),
-    *(TypeError, AttributeError),
-)
-
-
-def _from_npz(path: Path, radius: float | None) -> GroundTruth:
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as values:
-            queries, database = values["utmQ"].astype(np.float64), values["utmDb"].astype(np.float64)
-            radius = float(values["posDistThr"].item()) if radius is None else radius
-    except _NPZ_ERRORS as error:
-        raise GroundTruthError(f"{path} is no ground truth .npz with utmQ, utmDb and posDistThr ({error})") from error
-    try:
-        return GroundTruth.from_positions(_columns(queries), _columns(database), radius)
-    except GroundTruthError as error:
-        raise GroundTruthError(f"{path}: {error}") from error
-
-
-def _columns(positions: np.ndarray) -> np.ndarray:
-    """Positions along one axis, as frame numbers are, become a column."""
-    return positions[:, None] if positions.ndim == 1 else positions
-
-
-def _from_csv(path: Path, query_names: Sequence[str], database_names: Sequence[str]) -> GroundTruth:
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            if not {"query", "positives"} <= set(reader.fieldnames or ()):
-                raise GroundTruthError(f"{path} needs the columns query and positives, it has {reader.fieldnames}")
-            rows = [((line["query"] or "").strip(), _listed(line["positives"] or "")) for line in reader]
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise GroundTruthError(f"{path} cannot be read as a csv ({error})") from error
-    query_row = _finder(path, "queries", query_names, [query for query, _ in rows])
-    database_row = _finder(path, "database", database_names, [name for _, names in rows for name in names])
-    positives: list[set[int]] = [set() for _ in query_names]
-    for query, names in rows:
-        row = query_row(query)
-        if row is not None:
-            positives[row] |= {found for found in map(database_row, names) if found is not None}
-    arrays = tuple(np.array(sorted(rows), dtype=np.int64) for rows in positives)
-    return GroundTruth(arrays, len(database_names), f"positives listed in {path.name}")
-
-
-def _listed(positives: str) -> list[str]:
-    return [name.strip() for name in positives.split(";") if name.strip()]
-
-
-def _finder(path: Path, kind: str, names: Sequence[str], mentioned: Sequence[str]) -> Callable[[str], int | None]:
-    """Returns a function from a name in the truth to a row, None for a name that stands for no image.
-
-    The truth's names may have one folder prefix more than the images': the one under which most names meet is taken.
-    """
-    row_of = {name: row for row, name in enumerate(names)}
-    prefixes = {""}
-    for name in mentioned[:1000]:
-        parts = name.split("/")
-        prefixes |= {"/".join(parts[:i]) + "/" for i in range(1, len(parts)) if "/".join(parts[i:]) in row_of}
-
-    def met(prefix: str) -> int:
-        return sum(name.startswith(prefix) and name[len(prefix) :] in row_of for name in mentioned)
-
-    prefix = max(sorted(prefixes), key=met)
-    if mentioned and not met(prefix):
-        raise GroundTruthError(
-            f"{path} names no image of the {kind}: it has {mentioned[0]!r}, among the {kind} is {names[0]!r}. "
-            "Names must be equal but for leading folders"
+                raise GroundTruthError(f"{path} gives rows: reading it needs the image lists of queries and database")
+            return truth_files.from_vpr_bench(path, query_names, database_names)
+        truth = truth_files.from_npz(path, radius)
+        for side, given, known in (
+            ("queries", query_names, truth.query_names),
+            ("database", database_names, truth.database_names),
+        ):
+            if given is not None and known is not None and len(given) == len(known):
+                row_of = finder(path, side, given, known)
+                other = [name for row, name in enumerate(known) if row_of(name) != row]
+                if other:
+                    raise GroundTruthError(
+                        f"{path} is of other {side}, or in another order: {other[0]} is not where it should be. "
+                        "Use the image list that the ground truth was made for"
+                    )
+        check_counts(path, truth, query_names, database_names)
+        return replace(
+            truth,
+            query_names=tuple(query_names) if query_names is not None else truth.query_names,
+            database_names=tuple(database_names) if database_names is not None else truth.database_names,
         )
-    return lambda name: row_of.get(name[len(prefix) :]) if name.startswith(prefix) else None
+
+    def write(self, path: str | os.PathLike) -> None:
+        """Writes an .npz that the reference reads, with names and headings beside its own three arrays, or a .csv.
+
+        Raises:
+            GroundTruthError: another suffix, or what the format cannot hold.
+        """
+        from . import truth_files
+
+        path = Path(path)
+        kind = path.suffix.lower()
+        if kind == ".npz":
+            if self.points is None or self.radius is None:
+                raise GroundTruthError(f"{path}: an .npz holds positions, and here positives are listed: write a .csv")
+            truth_files.write_npz(path, self)
+        elif kind == ".csv":
+            if self.query_names is None or self.database_names is None:
+                raise GroundTruthError(f"{path}: a .csv names its images: give their lists")
+            truth_files.write_csv(path, self, self.query_names, self.database_names)
+        else:
+            raise GroundTruthError(f"{path}: a ground truth is written as .npz or .csv")
+
+    def describe(self) -> str:
+        """How many queries have how many positives, in a line for each range, and which have none."""
+        counts = np.array([len(rows) for rows in self.positives], dtype=np.int64)
+        lines = [f"{len(self)} queries, {self.database} database images, {self.protocol}"]
+        for first, last in ((0, 0), (1, 1), (2, 5), (6, 20), (21, None)):
+            many = int(((counts >= first) & (counts <= (np.inf if last is None else last))).sum())
+            said = f"{first}" if first == last else f"{first} to {last}" if last else f"{first} and more"
+            lines += [f"{said:>11} positives: {many:6} queries"] if many else []
+        if self.query_names is not None and self.without_positives:
+            none = [name for name, many in zip(self.query_names, counts, strict=True) if not many]
+            lines.append(f"without any: {', '.join(none[:5])}{', ...' if len(none) > 5 else ''}")
+        return "\n".join(lines)
+
+
+def _looking_alike(
+    positives: Sequence[np.ndarray], headings: tuple[np.ndarray, np.ndarray] | None, limit: float
+) -> tuple[np.ndarray, ...]:
+    """Those whose heading differs from the query's by at most `limit` degrees."""
+    if headings is None or not all(np.isfinite(side).all() for side in headings):
+        raise GroundTruthError(
+            f"headings cannot be limited to {limit:g} degrees: some photos have none. Give headings, or no limit"
+        )
+    turns = ((headings[1][rows] - headings[0][query] + 180) % 360 - 180 for query, rows in enumerate(positives))
+    return tuple(rows[np.abs(turn) <= limit] for rows, turn in zip(positives, turns, strict=True))
+
+
+def check_counts(
+    source: object, truth: GroundTruth, query_names: Sequence[str] | None, database_names: Sequence[str] | None
+) -> None:
+    """Raises GroundTruthError unless there are as many names, where there are any, as the truth has rows."""
+    for kind, names, count in (("queries", query_names, len(truth)), ("database", database_names, truth.database)):
+        if names is not None and len(names) != count:
+            raise GroundTruthError(
+                f"{source} has positions of {count} images for the {kind}, but {len(names)} were given: "
+                "use the image list that the ground truth was made for"
+            )

@@ -81,7 +81,7 @@ def read_table(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
         raise GroundTruthError(f"{path} cannot be read as a csv ({error})") from error
 
 
-def number(row: dict[str, str], column: str) -> float:
+def to_number(row: dict[str, str], column: str) -> float:
     """NaN where there is nothing, or no number: positions are checked with the photo's name at hand."""
     try:
         return float(row[column])

@@ -20,7 +20,7 @@ from PIL import ExifTags, Image
 from ..errors import GroundTruthError
 from ..features.images import ImageList
 from . import geodesy
-from .names import finder, number, read_table
+from .names import finder, read_table, to_number
 
 log = logging.getLogger(__name__)
 
@@ -160,14 +160,14 @@ def from_table(tables: Sequence[Path], images: ImageList, kind: str) -> Located:
             f"{source} has no line for {len(lacking)} of {len(images)} images of the {kind}, such as {lacking[0]}"
         )
     chosen = [line[row] for row in range(len(images))]
-    headings = np.array([number(values, "heading") for values in chosen])
+    headings = np.array([to_number(values, "heading") for values in chosen])
     columns = set(rows[0])
     if {"easting", "northing"} <= columns:
-        utm = [[number(values, "easting"), number(values, "northing")] for values in chosen]
+        utm = [[to_number(values, "easting"), to_number(values, "northing")] for values in chosen]
         zones = tuple(geodesy.zone_name(values.get("zone", "")) for values in chosen)
         return Located(source, images.names, _pairs(utm), zones, None, headings)
     if {"lat", "lon"} <= columns:
-        degrees = [[number(values, "lat"), number(values, "lon")] for values in chosen]
+        degrees = [[to_number(values, "lat"), to_number(values, "lon")] for values in chosen]
         return Located(source, images.names, None, (), _pairs(degrees), headings)
     raise GroundTruthError(
         f"{source} has the columns {', '.join(rows[0])}: positions need lat and lon, or easting and northing"
@@ -192,7 +192,7 @@ def from_msls(images: ImageList, kind: str) -> Located:
         row = known.get((path.parent.parent, path.stem))
         if row is None:
             raise GroundTruthError(f"{path.parent.parent / 'postprocessed.csv'} has no line for {path.stem}")
-        utm.append([number(row, "easting"), number(row, "northing")])
+        utm.append([to_number(row, "easting"), to_number(row, "northing")])
         cities.append(path.parent.parent.parent.name)
     nowhere = np.full(len(utm), np.nan)
     return Located(str(images.root), images.names, _pairs(utm), tuple(cities), None, nowhere)

@@ -4,9 +4,9 @@
 GSV-Cities        Dataframes/<City>.csv, Images/<City>/*.jpg
 csv of positions  image and easting, northing or lat, lon; heading, time, split and role if there
 csv of labels     image and place; split and role if there
+folder of photos  positions in their names (@easting@northing@...) or in EXIF
 """
 
-import csv
 import datetime
 import math
 import os
@@ -16,7 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ConfigError, GroundTruthError
+from ..errors import ConfigError, GroundTruthError, ImageError
+from ..evaluate import geodesy, msls
+from ..evaluate.names import read_table, to_number
+from ..evaluate.positions import Located, from_exif, from_names, in_one_frame, is_utm_name
 from ..features.images import ImageList
 from .places import Places, hold_out, in_halves, label_positions
 
@@ -28,8 +31,6 @@ MSLS_TRAINING = (
 MSLS_VALIDATION = ("cph", "sf")
 MSLS_TEST = ("miami", "athens", "buenosaires", "stockholm", "bengaluru", "kampala")
 PAUSE = 60.0  # seconds between positives where photos have times: those of one passage are near-duplicates
-EARTH_RADIUS = 6_378_137.0  # metres, WGS84's equator
-EARTH_ECCENTRICITY = 6.694379990141317e-3  # squared, WGS84
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,13 @@ def read_places(dataset: str | os.PathLike, reading: Reading | None = None) -> t
             return reader(path, reading)
     if not path.exists():
         raise GroundTruthError(f"{path} does not exist: {KNOWN}")
-    raise GroundTruthError(f"{path} has none of the known layouts: {KNOWN}")
+    return _read_folder(path, reading)
 
 
 KNOWN = (
     "give a csv with columns image and place, or image, easting and northing, or image, lat and lon; a folder of "
-    "MSLS (train_val/<city>/...); or one of GSV-Cities (Dataframes/*.csv, Images/)"
+    "MSLS (train_val/<city>/...); one of GSV-Cities (Dataframes/*.csv, Images/); or a folder of photos with positions "
+    "in their names (@easting@northing@...) or EXIF"
 )
 
 
@@ -121,17 +123,17 @@ def _join_cities(root: Path, cities: Sequence[str], reading: Reading, validating
     for number, city in enumerate(cities):
         folder = root / ("test" if city in MSLS_TEST else "train_val") / city
         for role in ("query", "database"):
-            listed = _msls_part(folder / role, reading.panoramas, validating)
+            listed = msls.used_rows(folder / role, reading.panoramas, validating)
             if not listed:
                 raise GroundTruthError(
                     f"{folder / role} has no usable photos: its csv files are empty, or all photos are panoramas "
                     "(--panoramas uses these)"
                 )
             names += [(folder / role / "images" / f"{row['key']}.jpg").relative_to(root).as_posix() for row in listed]
-            positions += [(_number(row, "easting"), _number(row, "northing")) for row in listed]
+            positions += [(to_number(row, "easting"), to_number(row, "northing")) for row in listed]
             regions += [number] * len(listed)
             roles += [role] * len(listed)
-            rare += [(_truth(row["night"]), row["view_direction"] == "Sideways") for row in listed]
+            rare += [(msls.is_true(row["night"]), row["view_direction"] == "Sideways") for row in listed]
     is_query = np.array(roles) == "query"
     made = Places.make(
         ImageList(root, tuple(names)),
@@ -158,26 +160,6 @@ def rare_weights(rare: np.ndarray, trainable: np.ndarray) -> np.ndarray:
     return weights
 
 
-def _msls_part(folder: Path, panoramas: bool, validating: bool) -> list[dict[str, str]]:
-    """Rows of postprocessed.csv that are used."""
-    rows = _rows(folder / "postprocessed.csv", ("key", "easting", "northing", "night", "view_direction"))
-    raw = {row["key"]: row for row in _rows(folder / "raw.csv", ("key", "pano"))}
-    kept = []
-    tasks = None
-    if validating and (folder / "subtask_index.csv").is_file():
-        tasks = [_truth(row["all"]) for row in _rows(folder / "subtask_index.csv", ("all",))]
-        if len(tasks) != len(rows):
-            raise GroundTruthError(
-                f"{folder}: subtask_index.csv has {len(tasks)} rows, postprocessed.csv {len(rows)}: fetch them again"
-            )
-    for number, row in enumerate(rows):
-        if row["key"] not in raw:
-            raise GroundTruthError(f"{folder / 'raw.csv'} has no row for the key {row['key']}: fetch it again")
-        if (panoramas or not _truth(raw[row["key"]]["pano"])) and (tasks is None or tasks[number]):
-            kept.append(row)
-    return kept
-
-
 # --- GSV-Cities -----------------------------------------------------------------------------------------------------
 
 
@@ -195,12 +177,12 @@ def read_gsv_cities(root: Path, reading: Reading) -> tuple[Places, Places]:
     def of_cities(cities: Sequence[str]) -> Places:
         names, labels = [], []
         for city in cities:
-            for row in _rows(tables[city], columns):
-                number = int(_number(row, "place_id"))
+            for row in read_table(tables[city], columns):
+                number = int(to_number(row, "place_id"))
                 labels.append(f"{city} {number}")
                 names.append(
                     f"Images/{city}/{row['city_id']}_{number % 10**5:07d}_{row['year']:0>4}_{row['month']:0>2}_"
-                    f"{row['northdeg']:0>3}_{_number(row, 'lat')}_{_number(row, 'lon')}_{row['panoid']}.jpg"
+                    f"{row['northdeg']:0>3}_{to_number(row, 'lat')}_{to_number(row, 'lon')}_{row['panoid']}.jpg"
                 )
         return Places.make(ImageList(root, tuple(names)), label_positions(labels))
 
@@ -217,6 +199,32 @@ LAYOUTS: dict[str, Callable[[Path, Reading], tuple[Places, Places]]] = {
 }
 
 
+# --- photos that know where they were taken -------------------------------------------------------------------------
+
+
+def _read_folder(path: Path, reading: Reading) -> tuple[Places, Places]:
+    """A folder of photos with their positions in their names or in EXIF."""
+    try:
+        images = ImageList.read(path)
+        located = from_names(images) if is_utm_name(images.names[0]) else from_exif(images)
+        positions, _, _ = in_one_frame(located, located)
+    except (ImageError, GroundTruthError) as error:
+        raise GroundTruthError(f"{path} has none of the known layouts: {KNOWN} ({error})") from error
+    known = bool(np.isfinite(located.headings).all())
+    if reading.heading_limit is not None and not known:
+        raise ConfigError(f"{path}: some photos have no heading, so headings cannot be limited")
+    every = Places.make(
+        images,
+        positions,
+        headings=located.headings if known else None,
+        positive_radius=reading.positive_radius,
+        negative_radius=reading.negative_radius,
+        heading_limit=reading.heading_limit,
+    )
+    training, validation = hold_out(every, reading.validation, reading.seed)
+    return training, _wider(validation, reading)
+
+
 # --- csv ------------------------------------------------------------------------------------------------------------
 
 
@@ -224,15 +232,19 @@ def _read_csv(path: Path, reading: Reading) -> tuple[Places, Places]:
     """One line a photo; what it needs is in KNOWN, and photos lie relative to the csv's folder."""
     if path.suffix.lower() != ".csv":
         raise GroundTruthError(f"{path} is no dataset: {KNOWN}")
-    rows = _rows(path, ("image",))
+    rows = read_table(path, ("image",))
     if not rows:
         raise GroundTruthError(f"{path} lists no photo: {KNOWN}")
     columns = set(rows[0])
     times, labelled = None, False
     if {"easting", "northing"} <= columns:
-        positions = np.array([(_number(row, "easting"), _number(row, "northing")) for row in rows])
+        positions = np.array([(to_number(row, "easting"), to_number(row, "northing")) for row in rows])
     elif {"lat", "lon"} <= columns:
-        positions = metres(np.array([(_number(row, "lat"), _number(row, "lon")) for row in rows]), path)
+        degrees = np.array([(to_number(row, "lat"), to_number(row, "lon")) for row in rows])
+        names = tuple(row["image"] for row in rows)
+        headings = np.array([to_number(row, "heading") for row in rows])
+        Located(str(path), names, None, (), degrees, headings).check()
+        positions = geodesy.earth_centred(degrees)
     elif "place" in columns:
         positions, labelled = label_positions(row["place"] for row in rows), True
     else:
@@ -250,7 +262,7 @@ def _read_csv(path: Path, reading: Reading) -> tuple[Places, Places]:
         positions,
         np.flatnonzero([role != "database" for role in roles]),
         np.flatnonzero([role != "query" for role in roles]),
-        headings=np.array([_number(row, "heading") for row in rows]) if "heading" in columns else None,
+        headings=np.array([to_number(row, "heading") for row in rows]) if "heading" in columns else None,
         times=times,
         positive_radius=reading.positive_radius,
         negative_radius=reading.negative_radius,
@@ -266,58 +278,17 @@ def _read_csv(path: Path, reading: Reading) -> tuple[Places, Places]:
     if labelled and not given:
         validation = in_halves(validation)
     if not labelled:
-        radius = reading.validation_radius
-        validation = replace(validation, positive_radius=radius, negative_radius=max(radius, reading.negative_radius))
+        validation = _wider(validation, reading)
     return training, validation
 
 
+def _wider(validation: Places, reading: Reading) -> Places:
+    """With the radius within which a validation query is answered."""
+    radius = reading.validation_radius
+    return replace(validation, positive_radius=radius, negative_radius=max(radius, reading.negative_radius))
+
+
 SPLITS = {"train": "train", "": "train", "val": "validation", "validation": "validation", "test": "test"}
-
-
-def metres(degrees: np.ndarray, source: Path) -> np.ndarray:
-    """(N, 2) latitude and longitude in degrees -> (N, 3) metres from the Earth's centre, on the WGS84 ellipsoid.
-
-    Straight distances between these are those along the ground to a millionth within kilometres, everywhere, with none
-    of the borders that UTM zones and the date line are.
-    """
-    outside = np.flatnonzero((np.abs(degrees) > (90, 180)).any(axis=1))
-    if len(outside):
-        raise GroundTruthError(
-            f"{source}: {degrees[outside[0], 0]:g}, {degrees[outside[0], 1]:g} is no latitude and longitude in "
-            "degrees: are the columns lat and lon swapped?"
-        )
-    latitude, longitude = np.radians(degrees).T
-    radius = EARTH_RADIUS / np.sqrt(1 - EARTH_ECCENTRICITY * np.sin(latitude) ** 2)
-    level = radius * np.cos(latitude)
-    up = radius * (1 - EARTH_ECCENTRICITY) * np.sin(latitude)
-    return np.column_stack([level * np.cos(longitude), level * np.sin(longitude), up])
-
-
-def _rows(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
-    """The lines of a csv as dictionaries of stripped text."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            absent = [name for name in needed if name not in (reader.fieldnames or ())]
-            if absent:
-                raise GroundTruthError(
-                    f"{path} has no column {', '.join(absent)}; it has {', '.join(reader.fieldnames or ()) or 'none'}"
-                )
-            return [{k: (v or "").strip() for k, v in row.items() if isinstance(k, str)} for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise GroundTruthError(f"{path} cannot be read as a csv ({error})") from error
-
-
-def _number(row: dict[str, str], column: str) -> float:
-    """NaN where there is nothing, or no number: positions are checked with the photo's name at hand."""
-    try:
-        return float(row[column])
-    except ValueError:
-        return math.nan
-
-
-def _truth(text: str) -> bool:
-    return text.lower() in ("true", "1", "1.0")
 
 
 def _seconds(row: dict[str, str]) -> float:

@@ -1,0 +1,183 @@
+"""Files of ground truth: the reference's .npz, csv of query and positives, VPR-Bench's .npy."""
+
+import csv
+import io
+import pickle
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from natsort import natsorted
+
+from ..atomic import replacing, write_text
+from ..errors import GroundTruthError
+from .ground_truth import UNITS, GroundTruth, check_counts
+from .names import finder, read_table
+
+# --- .npz: the reference's utmQ, utmDb and posDistThr, and what we add ----------------------------------------------
+
+# What reading a file that is no .npz, or a damaged one, raises: NumPy's own, zipfile's, and what a lone .npy leads to.
+_NPZ_ERRORS = (
+    *(OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error),
+    *(TypeError, AttributeError),
+)
+
+
+def from_npz(path: Path, radius: float | None) -> GroundTruth:
+    """Reads positions; `radius` overrides the file's."""
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as values:
+            queries, database = values["utmQ"].astype(np.float64), values["utmDb"].astype(np.float64)
+            radius = float(values["posDistThr"].item()) if radius is None else radius
+            more = {name: values[name] for name in values.files if name in _OURS}
+    except _NPZ_ERRORS as error:
+        raise GroundTruthError(f"{path} is no ground truth .npz with utmQ, utmDb and posDistThr ({error})") from error
+    try:
+        unit = str(more.get("unit", "m"))
+        if unit not in UNITS:
+            raise GroundTruthError(f"the unit {unit!r} is none of {', '.join(UNITS)}")
+        truth = GroundTruth.from_positions(
+            _columns(queries),
+            _columns(database),
+            radius,
+            unit=unit,
+            headings=(more["headingQ"], more["headingDb"]) if {"headingQ", "headingDb"} <= more.keys() else None,
+            heading_limit=float(more["headingLimit"]) if "headingLimit" in more else None,
+        )
+        names = [tuple(map(str, more[name])) if name in more else None for name in ("namesQ", "namesDb")]
+        check_counts("it", truth, names[0], names[1])
+    except (GroundTruthError, ValueError, TypeError, IndexError) as error:
+        raise GroundTruthError(f"{path}: {error}") from error
+    return replace(truth, query_names=names[0], database_names=names[1])
+
+
+_OURS = ("unit", "namesQ", "namesDb", "headingQ", "headingDb", "headingLimit")
+
+
+def write_npz(path: Path, truth: GroundTruth) -> None:
+    """Writes the positions of a truth that has them."""
+    assert truth.points is not None
+    arrays: dict[str, np.ndarray | str | float | None] = {
+        "utmQ": truth.points[0],
+        "utmDb": truth.points[1],
+        "posDistThr": truth.radius,
+        "unit": truth.unit,
+    }
+    if truth.query_names is not None and truth.database_names is not None:
+        arrays |= {"namesQ": np.array(truth.query_names), "namesDb": np.array(truth.database_names)}
+    if truth.headings is not None:
+        arrays |= {"headingQ": truth.headings[0], "headingDb": truth.headings[1], "headingLimit": truth.heading_limit}
+    held = io.BytesIO()
+    np.savez_compressed(held, **arrays)  # type: ignore[arg-type]
+    with replacing(path) as partial:
+        partial.write_bytes(held.getvalue())
+
+
+def _columns(positions: np.ndarray) -> np.ndarray:
+    """Positions along one axis, as frame numbers are, become a column."""
+    return positions[:, None] if positions.ndim == 1 else positions
+
+
+# --- .csv: query and positives --------------------------------------------------------------------------------------
+
+
+def from_csv(path: Path, query_names: Sequence[str] | None, database_names: Sequence[str] | None) -> GroundTruth:
+    """Reads positives by name; without names given, those that the file mentions."""
+    rows = [(row["query"], _listed(row["positives"])) for row in read_table(path, ("query", "positives"))]
+    mentioned = [name for _, names in rows for name in names]
+    if not rows:
+        raise GroundTruthError(f"{path} is empty: it needs a line for each query")
+    complete = database_names is not None
+    query_names = tuple(dict.fromkeys(name for name, _ in rows)) if query_names is None else query_names
+    database_names = tuple(natsorted(set(mentioned))) if database_names is None else database_names
+    query_row = finder(path, "queries", query_names, [query for query, _ in rows])
+    database_row = finder(path, "database", database_names, mentioned)
+    positives: list[set[int]] = [set() for _ in query_names]
+    for query, names in rows:
+        row = query_row(query)
+        if row is not None:
+            positives[row] |= {found for found in map(database_row, names) if found is not None}
+    truth = GroundTruth.from_rows(
+        [sorted(rows) for rows in positives], len(database_names), f"positives listed in {path.name}"
+    )
+    return replace(truth.named(query_names, database_names), complete=complete)
+
+
+def _listed(positives: str) -> list[str]:
+    return [name.strip() for name in positives.split(";") if name.strip()]
+
+
+def write_csv(path: Path, truth: GroundTruth, query_names: Sequence[str], database_names: Sequence[str]) -> None:
+    """Writes positives by name."""
+    broken = [name for name in (*query_names, *database_names) if ";" in name]
+    if broken:
+        raise GroundTruthError(f"{path}: a .csv cannot hold names with a semicolon, such as {broken[0]}: write an .npz")
+    held = io.StringIO(newline="")
+    writer = csv.writer(held, lineterminator="\n")
+    writer.writerow(("query", "positives"))
+    for name, rows in zip(query_names, truth.positives, strict=True):
+        writer.writerow((name, ";".join(database_names[row] for row in rows)))
+    write_text(path, held.getvalue())
+
+
+# --- .npy: VPR-Bench's (query row, positive rows) -------------------------------------------------------------------
+
+
+def from_vpr_bench(path: Path, query_names: Sequence[str], database_names: Sequence[str]) -> GroundTruth:
+    """Reads positives by row."""
+    positives: list[list[int]] = [[] for _ in query_names]
+    try:
+        said = [(int(query), [int(row) for row in np.ravel(rows)]) for query, rows in _object_array(path)]
+    except (ValueError, TypeError, OSError, EOFError, pickle.UnpicklingError, AttributeError, IndexError) as error:
+        raise GroundTruthError(
+            f"{path} is no ground truth of VPR-Bench, an array of (query row, positive rows) ({error})"
+        ) from error
+    counted = Counter(query for query, _ in said)
+    if len(said) != len(query_names) or sorted(counted) != list(range(len(query_names))):
+        raise GroundTruthError(
+            f"{path} has {len(said)} queries, rows {min(counted, default=0)} to {max(counted, default=0)}, but "
+            f"{len(query_names)} were given: use the image list that the ground truth was made for"
+        )
+    for query, rows in said:
+        positives[query] = rows
+    try:
+        truth = GroundTruth.from_rows(positives, len(database_names), f"positives listed in {path.name}")
+    except GroundTruthError as error:
+        raise GroundTruthError(f"{path}: {error}") from error
+    return truth.named(query_names, database_names)
+
+
+def _object_array(path: Path) -> np.ndarray:
+    """Reads an .npy of Python objects, of which only arrays, lists and numbers are accepted: nothing is executed."""
+    with open(path, "rb") as file:
+        version = np.lib.format.read_magic(file)
+        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        if version not in readers:
+            raise ValueError(f"version {version} of the format")
+        shape, _, dtype = readers[version](file)
+        if not dtype.hasobject:
+            file.seek(0)
+            return np.load(file, allow_pickle=False)
+        found = _ArraysOnly(file).load()
+    if not isinstance(found, np.ndarray) or found.shape != shape:
+        raise ValueError("its contents are not what its header says")
+    return found
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Finds nothing but what NumPy's own arrays and numbers are made of."""
+
+    def find_class(self, module: str, name: str) -> object:
+        parts: Mapping[str, object] = {
+            "_reconstruct": np.empty(0).__reduce__()[0],
+            "scalar": np.int64(0).__reduce__()[0],
+            "ndarray": np.ndarray,
+            "dtype": np.dtype,
+        }
+        if module in ("numpy", "numpy.core.multiarray", "numpy._core.multiarray") and name in parts:
+            return parts[name]
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no array of numbers needs")
