@@ -1,0 +1,58 @@
+"""How far to trust a number: bootstrap intervals over queries, and whether two methods differ on the same queries.
+
+Queries are drawn as if they were independent. Neighbouring frames of one drive are not, and then the true interval is
+wider.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+DRAWS = 2000
+CONFIDENCE = 0.95
+BLOCK = 1 << 22  # counts drawn at a time: 32 MB
+
+
+def bootstrap(values: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """95 % intervals of the means of several numbers a query, by drawing queries with replacement.
+
+    Args:
+        values: (Q, m) such as a hit or none within each of m ks.
+
+    Returns:
+        (m, 2) lower and upper ends; NaN without queries.
+    """
+    queries = len(values)
+    if not queries:
+        return np.full((values.shape[1], 2), np.nan)
+    generator = np.random.default_rng(seed)
+    means = []
+    for start in range(0, draws, max(BLOCK // queries, 1)):
+        many = min(max(BLOCK // queries, 1), draws - start)
+        drawn = generator.multinomial(queries, np.full(queries, 1 / queries), size=many)
+        means.append(drawn @ values.astype(np.float64) / queries)
+    tail = (1 - CONFIDENCE) / 2
+    return np.quantile(np.concatenate(means), (tail, 1 - tail), axis=0).T
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two methods on the same queries.
+
+    Attributes:
+        gained, lost: queries that only the second answers, and that only the first does.
+        p: probability of a difference at least as large if neither were better (McNemar's exact test, two-sided).
+    """
+
+    gained: int
+    lost: int
+    p: float
+
+
+def compare(first: np.ndarray, second: np.ndarray) -> Comparison:
+    """Compares (Q,) bool, was the query answered, of two methods."""
+    from scipy.stats import binomtest
+
+    gained, lost = int((second & ~first).sum()), int((first & ~second).sum())
+    p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    return Comparison(gained, lost, p)
