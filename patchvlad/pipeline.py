@@ -1,5 +1,6 @@
 """The steps that commands are made of: what a config says, done with models, stores and files."""
 
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,13 +11,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from . import __version__
+from .atomic import write_text
 from .config import Config
 from .errors import ConfigError, GroundTruthError, MismatchError
 from .evaluate.exports import write_kapture_pairs, write_recalls
 from .evaluate.figures import write_match_figure
 from .evaluate.ground_truth import GroundTruth
 from .evaluate.metrics import Recall, recall
+from .evaluate.predictions import CONFIDENCES, LISTS, RESULTS, SUFFIX
 from .features.extraction import recipe_of
+from .features.global_descriptors import GlobalDescriptors
 from .features.images import ImageList, read_image
 from .features.store import FeatureStore
 from .model.checkpoints import load_model
@@ -139,6 +144,7 @@ def match_stores(
     depth: int | None = None,
     time_budget: float | None = None,
     groups: np.ndarray | None = None,
+    descriptors: tuple[GlobalDescriptors, GlobalDescriptors] | None = None,
     device: str = "cpu",
 ) -> Results:
     """Retrieves and re-ranks; writes rankings and recalls into the folder `out`.
@@ -153,6 +159,7 @@ def match_stores(
         depth: re-ranked of these; None for all, 0 for none.
         time_budget: seconds a query for re-ranking, see `rerank`.
         groups: see `retrieve`.
+        descriptors: of another method, which retrieves in place of the stores' own.
         device: where patch descriptors are compared.
     """
     for store in (queries, database):
@@ -163,7 +170,8 @@ def match_stores(
     if settings.candidates_file:
         retrieved = read_candidates(settings.candidates_file, queries, database)
     else:
-        retrieved = retrieve(queries, database, min(wanted, max(len(database), 1)), groups)
+        asked, searched = (queries, database) if descriptors is None else descriptors
+        retrieved = retrieve(asked, searched, min(wanted, max(len(database), 1)), groups)
     results.stages["NetVLAD"] = retrieved
     results.seconds["NetVLAD"] = time.perf_counter() - started
     if queries.grids and depth != 0:
@@ -185,14 +193,52 @@ def match_stores(
             )
         results.stages["PatchNetVLAD"] = reranked
         results.seconds["PatchNetVLAD"] = time.perf_counter() - started
-    for stale in ("PatchNetVLAD_predictions.txt", "recalls.txt"):  # of an earlier run that did more
+    for stale in (f"PatchNetVLAD{SUFFIX}", CONFIDENCES, "recalls.txt"):  # of an earlier run that did more
         (out / stale).unlink(missing_ok=True)
     for stage, ranking in results.stages.items():
-        write_kapture_pairs(out / f"{stage}_predictions.txt", ranking)
+        write_kapture_pairs(out / f"{stage}{SUFFIX}", ranking)
+        if ranking.confidences is not None:
+            write_kapture_pairs(out / CONFIDENCES, replace(ranking, scores=ranking.confidences))
+    for name, store in zip(LISTS, (queries, database), strict=True):
+        write_text(out / name, "".join(f"{image}\n" for image in store.names))
+    made_by = _made_by(settings, queries, database, retrieved, wanted, depth, time_budget, descriptors is not None)
+    write_text(out / RESULTS, json.dumps(made_by, indent=1))
     if truth is not None:
         results.recalls = {stage: recall(ranking, truth, settings.ks) for stage, ranking in results.stages.items()}
         write_recalls(out / "recalls.txt", results.recalls)
     return results
+
+
+def _made_by(
+    settings: Config,
+    queries: FeatureStore,
+    database: FeatureStore,
+    retrieved: Ranking,
+    candidates: int,
+    depth: int | None,
+    time_budget: float | None,
+    other_descriptors: bool,
+) -> dict:
+    """What results.json says, so that numbers can be made again."""
+    recipe = database.recipe
+    return {
+        "patchvlad": __version__,
+        "preset": settings.name,
+        "model": recipe.model,
+        "fingerprint": recipe.fingerprint,
+        "image_size": recipe.size,
+        "precision": database.manifest.precision,
+        "store_dtype": database.manifest.dtype,
+        "patch_sizes": list(recipe.patch_grids()),
+        "matcher": settings.matcher,
+        "weights": settings.weights,
+        "candidates": min(candidates, retrieved.indices.shape[1]),
+        "reranked": depth,
+        "time_budget": time_budget,
+        "retrieved_by": "other descriptors" if other_descriptors else settings.candidates_file or "own descriptors",
+        "queries": {"images": len(queries), "sha256": queries.manifest.images_sha256},
+        "database": {"images": len(database), "sha256": database.manifest.images_sha256},
+    }
 
 
 def matcher_of(settings: Config) -> PatchMatcher:

@@ -201,7 +201,8 @@ def test_match_ranks_two_stores_and_measures(world: Path, run: Run) -> None:
     assert re.search(r"recall \[%\] +@1 +@2\nNetVLAD +[\d.]+ +[\d.]+\nPatchNetVLAD +100\.0 +100\.0\n2 queries, 5 ", out)
     assert out.endswith("written to results\n")
     assert {path.name for path in Path("results").iterdir()} == {
-        *("NetVLAD_predictions.txt", "PatchNetVLAD_predictions.txt", "recalls.txt")
+        *("NetVLAD_predictions.txt", "PatchNetVLAD_predictions.txt", "recalls.txt"),
+        *("PatchNetVLAD_confidences.txt", "results.json", "queries.txt", "database.txt"),
     }
     recalls = Path("results/recalls.txt").read_text().splitlines()
     assert [line.split(":")[0] for line in recalls[:4]] == [

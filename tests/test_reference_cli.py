@@ -108,9 +108,10 @@ def test_match_writes_the_references_files(extracted: None, run: Run) -> None:
     code, out, err = run(reference_cli.feature_match, *match_words("--ground_truth_path", "gt.npz"))
     assert (code, err) == (0, "")
     assert out.endswith("\nDone\n")
-    assert sorted(path.name for path in Path("results/tiny").iterdir()) == [
-        *("NetVLAD_predictions.txt", "PatchNetVLAD_predictions.txt", "recalls.txt")
-    ]
+    assert {path.name for path in Path("results/tiny").iterdir()} == {
+        *("NetVLAD_predictions.txt", "PatchNetVLAD_predictions.txt", "recalls.txt"),
+        *("PatchNetVLAD_confidences.txt", "results.json", "queries.txt", "database.txt"),
+    }
     # a.png shows 3.png, which is 10 m away; b.png shows 10.png, which is where it is.
     assert pairs("PatchNetVLAD_predictions.txt")[::2] == [
         ["queries/a.png", "database/street/3.png"],

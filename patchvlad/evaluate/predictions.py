@@ -23,6 +23,7 @@ from .names import finder
 log = logging.getLogger(__name__)
 
 RESULTS = "results.json"
+LISTS = ("queries.txt", "database.txt")
 STAGES = ("NetVLAD", "PatchNetVLAD")
 SUFFIX = "_predictions.txt"
 CONFIDENCES = "PatchNetVLAD_confidences.txt"
@@ -86,13 +87,16 @@ def read_predictions(path: str | os.PathLike, truth: GroundTruth) -> tuple[list[
 def _from_results(folder: Path, truth: GroundTruth) -> tuple[list[Prediction], GroundTruth]:
     """Both stages of `match`; scores of re-ranked candidates are taken from the file of confidences."""
     made_by = {}
-    if (folder / RESULTS).is_file():
-        try:
+    try:
+        if (folder / RESULTS).is_file():
             made_by = dict(json.loads((folder / RESULTS).read_text(encoding="utf-8")))
-        except (ValueError, TypeError, OSError) as error:
-            raise GroundTruthError(f"{folder / RESULTS} is damaged ({error}): run match again") from error
-    if truth.query_names is None and "queries" in made_by:
-        truth = truth.named(made_by["queries"]["names"], made_by["database"]["names"])
+        lists = [
+            (folder / name).read_text(encoding="utf-8").splitlines() for name in LISTS if (folder / name).is_file()
+        ]
+    except (ValueError, TypeError, OSError) as error:
+        raise GroundTruthError(f"{folder} is damaged ({error}): run match again") from error
+    if len(lists) == 2 and truth.query_names is None and truth.database_names is None:
+        truth = truth.named(*lists)
     found = []
     for stage in STAGES:
         if (folder / f"{stage}{SUFFIX}").is_file():

@@ -40,10 +40,14 @@ class Comparison:
     """Two methods on the same queries.
 
     Attributes:
+        difference: of the shares of queries answered, second minus first.
+        interval: 95 % interval of the difference, by drawing queries with replacement.
         gained, lost: queries that only the second answers, and that only the first does.
         p: probability of a difference at least as large if neither were better (McNemar's exact test, two-sided).
     """
 
+    difference: float
+    interval: tuple[float, float]
     gained: int
     lost: int
     p: float
@@ -55,4 +59,6 @@ def compare(first: np.ndarray, second: np.ndarray) -> Comparison:
 
     gained, lost = int((second & ~first).sum()), int((first & ~second).sum())
     p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
-    return Comparison(gained, lost, p)
+    differences = second.astype(np.float64) - first
+    low, high = bootstrap(differences[:, None])[0].tolist()
+    return Comparison(float(differences.mean()) if len(differences) else 0.0, (low, high), gained, lost, p)

@@ -55,6 +55,11 @@ class FeatureStore:
     def recipe(self) -> Recipe:
         return self.manifest.recipe
 
+    @property
+    def unreadable(self) -> tuple[int, ...]:
+        """Rows of photos that could not be read."""
+        return self.manifest.unreadable
+
     @cached_property
     def names(self) -> tuple[str, ...]:
         return read_names(self.folder)

@@ -92,6 +92,7 @@ def rerank(
         raise ConfigError(f"{len(weights)} weights for patch sizes {sizes}: give one weight a patch size")
     indices = candidates.indices.copy()
     scores = np.full(indices.shape, -np.inf, dtype=np.float32)
+    confidences = scores.copy()
     # A matcher of the user's own need not bear threads.
     threads = torch.get_num_threads() if isinstance(matcher, PatchMatcher) else 1
     with _workers(threads) as pool:
@@ -105,17 +106,19 @@ def rerank(
             columns = _in_time(pool, threads, score, indices[row, places], time_budget)
             places = places[: len(columns)]
             found, retrieved = indices[row, places], candidates.scores[row, places].astype(np.float64)
+            columns = columns.reshape(len(found), len(weights))
             fused = fuse(
-                np.column_stack([columns.reshape(len(found), len(weights)), retrieved]),
+                np.column_stack([columns, retrieved]),
                 [*weights, global_weight],
                 [*([least_spread] * len(weights)), 0],
             )
             order = np.argsort(-fused, kind="stable")
             indices[row, places] = found[order]
             scores[row, places] = fused[order]
+            confidences[row, places] = (columns @ np.asarray(weights, dtype=np.float64))[order]
             if progress:
                 progress(row + 1, len(indices))
-    return Ranking(indices, scores, candidates.query_names, candidates.database_names)
+    return Ranking(indices, scores, candidates.query_names, candidates.database_names, confidences)
 
 
 def _in_time(

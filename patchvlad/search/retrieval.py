@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ConfigError, MismatchError
+from ..features.global_descriptors import GlobalDescriptors
 from ..features.store import FeatureStore
 
 DATABASE_BLOCK = 32768  # images scored at once
@@ -25,15 +26,21 @@ class Ranking:
         scores: (Q, k) float32, higher is better; of candidates the dot product of global descriptors, after re-ranking
             the fused score, which compares candidates of one query only; -inf where the index is -1.
         query_names, database_names: image names, as rows.
+        confidences: (Q, k) float32 after re-ranking, else None: weighted sums of the patch sizes' match scores, that
+            be compared across queries, but need not fall; -inf for candidates that were not re-ranked.
     """
 
     indices: np.ndarray
     scores: np.ndarray
     query_names: tuple[str, ...]
     database_names: tuple[str, ...]
+    confidences: np.ndarray | None = None
 
 
-def retrieve(queries: FeatureStore, database: FeatureStore, k: int = 100, groups: np.ndarray | None = None) -> Ranking:
+Described = FeatureStore | GlobalDescriptors
+
+
+def retrieve(queries: Described, database: Described, k: int = 100, groups: np.ndarray | None = None) -> Ranking:
     """Finds the k most similar database images of every query by exact search.
 
     Images that could not be read are never candidates. Of equal scores the lower row of the database comes first and is
@@ -41,24 +48,30 @@ def retrieve(queries: FeatureStore, database: FeatureStore, k: int = 100, groups
     bounded however large the database: its memory map, read once for each block of queries, is the system's to drop.
 
     Args:
-        queries, database: stores made in the same way.
+        queries, database: stores made in the same way, or global descriptors of any method.
         k: candidates a query.
         groups: (B,) whole numbers; of each group only the most similar image is kept (the cut-outs of one panorama, as
             in Tokyo 24/7: `np.arange(B) // 12`).
 
     Raises:
-        MismatchError: the stores were made in different ways.
+        MismatchError: the stores were made in different ways, or descriptors are of different lengths.
     """
     if k < 1:
         raise ConfigError(f"k = {k} candidates: ask for at least 1")
-    queries.check_matches(database)
+    if isinstance(queries, FeatureStore) and isinstance(database, FeatureStore):
+        queries.check_matches(database)
+    elif queries.global_.shape[1] != database.global_.shape[1] and len(queries) and len(database):
+        lengths = f"{queries.global_.shape[1]} and {database.global_.shape[1]}"
+        raise MismatchError(
+            f"descriptors of queries and database have {lengths} components: they do not belong together"
+        )
     if groups is not None and np.shape(groups) != (len(database),):
         raise ConfigError(f"groups has shape {np.shape(groups)}: give one number for each of {len(database)} images")
     depth = k
     if groups is not None:
         groups = np.asarray(groups)
         depth *= int(np.unique(groups, return_counts=True)[1].max(initial=1))
-    unreadable = np.array(database.manifest.unreadable, dtype=np.int64)
+    unreadable = np.array(database.unreadable, dtype=np.int64)
     indices = np.full((len(queries), k), -1, dtype=np.int64)
     scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
     for first in range(0, len(queries), QUERY_BLOCK):
@@ -70,7 +83,7 @@ def retrieve(queries: FeatureStore, database: FeatureStore, k: int = 100, groups
             found[:, unreadable[(unreadable >= start) & (unreadable < start + len(block))] - start] = -np.inf
             for best, best_scores, new_scores in zip(indices[some], scores[some], found, strict=True):
                 _merge(best, best_scores, new_scores, start, depth, groups)
-    for row in queries.manifest.unreadable:
+    for row in queries.unreadable:
         indices[row], scores[row] = -1, -np.inf
     return Ranking(indices, scores, queries.names, database.names)
 

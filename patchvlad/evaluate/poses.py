@@ -1,0 +1,243 @@
+"""Camera poses: read from the benchmarks' files, transferred from the best match, measured, written for LTVL.
+
+A pose maps the world to the camera, x_camera = R(q) x_world + t, so the camera stands at -R(q)^T t.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from ..atomic import write_text
+from ..errors import GroundTruthError
+from ..search.retrieval import Ranking
+from .names import finder
+
+THRESHOLDS = ((0.25, 2.0), (0.5, 5.0), (5.0, 10.0))  # metres and degrees of the long-term localisation benchmark
+FORMATS = ("ltvl", "cmu", "robotcar", "kapture")
+
+
+@dataclass(frozen=True)
+class Poses:
+    """Poses of N images.
+
+    Attributes:
+        names: (N).
+        rotations: (N, 4) unit quaternions qw, qx, qy, qz, world to camera; NaN where there is no pose.
+        translations: (N, 3) tx, ty, tz in metres, world to camera.
+    """
+
+    names: tuple[str, ...]
+    rotations: np.ndarray
+    translations: np.ndarray
+
+    @property
+    def centres(self) -> np.ndarray:
+        """(N, 3) where the cameras stand, in metres."""
+        return -_rotation(self.rotations).inv().apply(self.translations)
+
+    def of(self, names: Sequence[str], source: str | os.PathLike, kind: str) -> "Poses":
+        """Those of images of these names, NaN for images without one; leading folders and suffixes may differ.
+
+        Raises:
+            GroundTruthError: no image has a pose.
+        """
+        theirs, ours = (
+            tuple(str(PurePosixPath(name).with_suffix("")) for name in side) for side in (self.names, names)
+        )
+        row_of = finder(source, kind, ours, theirs)
+        rotations, translations = np.full((len(names), 4), np.nan), np.full((len(names), 3), np.nan)
+        for theirs_row, name in enumerate(theirs):
+            row = row_of(name)
+            if row is not None:
+                rotations[row], translations[row] = self.rotations[theirs_row], self.translations[theirs_row]
+        return Poses(tuple(names), rotations, translations)
+
+    @property
+    def known(self) -> np.ndarray:
+        """(N,) bool."""
+        return np.isfinite(self.rotations).all(axis=1) & np.isfinite(self.translations).all(axis=1)
+
+
+def read_poses(paths: Iterable[Path], form: str | None = None) -> Poses:
+    """Reads poses of one or several files.
+
+    Args:
+        paths: text files, or folders of kapture.
+        form: "ltvl" (name qw qx qy qz tx ty tz, world to camera), "cmu" (name qw qx qy qz cx cy cz, the last three the
+            camera's position), "robotcar" (name and the 16 numbers of the matrix camera to world), "kapture" (a folder
+            with sensors/); None tells by what is there: folders are kapture, 16 numbers RobotCar, CMU's own file
+            names CMU, all else LTVL.
+
+    Raises:
+        GroundTruthError: a file that cannot be read so.
+    """
+    if form is not None and form not in FORMATS:
+        raise GroundTruthError(f"unknown format of poses {form!r}: choose from {', '.join(FORMATS)}")
+    read = [_read_kapture(path) if form == "kapture" or path.is_dir() else _read_text(path, form) for path in paths]
+    return Poses(
+        tuple(name for poses in read for name in poses.names),
+        np.concatenate([poses.rotations for poses in read]),
+        np.concatenate([poses.translations for poses in read]),
+    )
+
+
+def is_cmu(path: Path) -> bool:
+    """Whether a file name is one that Extended CMU Seasons gives to its poses."""
+    return path.name.startswith("ground-truth-database-images") or path.parent.name == "camera-poses"
+
+
+def transfer(ranking: Ranking, database: Poses) -> Poses:
+    """Gives every query the pose of its best match; NaN where there is none."""
+    rotations, translations = (
+        np.full((len(ranking.query_names), 4), np.nan),
+        np.full((len(ranking.query_names), 3), np.nan),
+    )
+    best = ranking.indices[:, 0] if ranking.indices.shape[1] else np.full(len(rotations), -1)
+    known = (best >= 0) & (best < len(database.names))
+    rotations[known], translations[known] = database.rotations[best[known]], database.translations[best[known]]
+    return Poses(ranking.query_names, rotations, translations)
+
+
+def pose_errors(estimated: Poses, true: Poses) -> tuple[np.ndarray, np.ndarray]:
+    """(Q,) metres between camera centres and (Q,) degrees between orientations; infinite without an estimate.
+
+    Queries without a true pose are NaN.
+    """
+    metres, degrees = np.full(len(true.names), np.inf), np.full(len(true.names), np.inf)
+    both = estimated.known & true.known
+    metres[both] = np.linalg.norm(_some(estimated, both).centres - _some(true, both).centres, axis=1)
+    turn = _rotation(estimated.rotations[both]) * _rotation(true.rotations[both]).inv()
+    degrees[both] = np.degrees(turn.magnitude())
+    metres[~true.known] = degrees[~true.known] = np.nan
+    return metres, degrees
+
+
+def shares_within(
+    metres: np.ndarray, degrees: np.ndarray, thresholds: Sequence[tuple[float, float]] = THRESHOLDS
+) -> list[float]:
+    """For each (metres, degrees), the share of queries with a true pose whose errors are both at most that."""
+    counted = ~np.isnan(metres)
+    if not counted.any():
+        return [0.0] * len(thresholds)
+    return [float(np.mean((metres[counted] <= near) & (degrees[counted] <= turn))) for near, turn in thresholds]
+
+
+def write_ltvl(path: str | os.PathLike, poses: Poses, folders: int = 0) -> int:
+    """Writes `name qw qx qy qz tx ty tz` a line, the file that visuallocalization.net takes.
+
+    Args:
+        path: the file.
+        poses: images without one are left out.
+        folders: how many of a name's last folders are written: 0 for CMU, 1 for RobotCar ("rear/1234.jpg").
+
+    Returns:
+        how many were written.
+
+    Raises:
+        GroundTruthError: two names become the same, or one has a space.
+    """
+    names = ["/".join(name.split("/")[-1 - folders :]) for name in poses.names]
+    for name in names:
+        if len(name.split()) != 1:
+            raise GroundTruthError(f"{path}: the format knows no spaces, as in {name!r}: rename the image")
+    if len(set(names)) < len(names):
+        double = next(name for name in names if names.count(name) > 1)
+        raise GroundTruthError(f"{path}: two images become {double}: keep more folders of their names")
+    lines = [
+        " ".join([name, *(repr(float(value)) for value in (*rotation, *translation))])
+        for name, rotation, translation, known in zip(
+            names, poses.rotations, poses.translations, poses.known, strict=True
+        )
+        if known
+    ]
+    write_text(path, "".join(f"{line}\n" for line in lines))
+    return len(lines)
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def _read_text(path: Path, form: str | None) -> Poses:
+    names, rotations, translations = [], [], []
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise GroundTruthError(f"{path} cannot be read as poses ({error})") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, *said = line.split()
+        try:
+            rotation, translation = _pose([float(value) for value in said], form or ("cmu" if is_cmu(path) else None))
+        except ValueError as error:
+            raise GroundTruthError(
+                f"{path}, line {number}: {error}; it should read name qw qx qy qz tx ty tz, or name and a 4 x 4 matrix"
+            ) from error
+        names.append(name)
+        rotations.append(rotation)
+        translations.append(translation)
+    if not names:
+        raise GroundTruthError(f"{path} is empty: it holds no pose")
+    return Poses(tuple(names), np.array(rotations), np.array(translations))
+
+
+def _pose(values: Sequence[float], form: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """(4,) and (3,) of the numbers behind a name."""
+    if not np.isfinite(values).all():
+        raise ValueError("a number that is not finite")
+    if len(values) == 16 and form in (None, "robotcar"):
+        matrix = np.array(values).reshape(4, 4)
+        to_camera = Rotation.from_matrix(matrix[:3, :3]).inv()
+        return np.roll(to_camera.as_quat(), 1), -to_camera.apply(matrix[:3, 3])
+    if len(values) != 7 or form == "robotcar":
+        raise ValueError(f"{len(values)} numbers")
+    rotation = np.array(values[:4])
+    if abs(np.linalg.norm(rotation) - 1) > 0.01:
+        raise ValueError(f"a quaternion of length {np.linalg.norm(rotation):.3g}")
+    rotation /= np.linalg.norm(rotation)
+    third = np.array(values[4:])
+    return rotation, -_rotation(rotation[None]).apply(third[None])[0] if form == "cmu" else third
+
+
+def _read_kapture(folder: Path) -> Poses:
+    """sensors/records_camera.txt and sensors/trajectories.txt; cameras on rigs are not followed."""
+    sensors = folder / "sensors"
+    records = {tuple(row[:2]): row[2] for row in _table(sensors / "records_camera.txt", 3)}
+    names, rotations, translations = [], [], []
+    for row in _table(sensors / "trajectories.txt", 9):
+        name = records.get((row[0], row[1]))
+        try:
+            rotation, translation = _pose([float(value) for value in row[2:9]], "ltvl")
+        except ValueError as error:
+            raise GroundTruthError(f"{sensors / 'trajectories.txt'}: {', '.join(row)}: {error}") from error
+        if name is not None:
+            names.append(name)
+            rotations.append(rotation)
+            translations.append(translation)
+    if not names:
+        raise GroundTruthError(f"{folder}: no image of sensors/records_camera.txt has a pose of its own")
+    return Poses(tuple(names), np.array(rotations), np.array(translations))
+
+
+def _table(path: Path, columns: int) -> list[list[str]]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise GroundTruthError(f"{path} cannot be read ({error})") from error
+    rows = [[part.strip() for part in line.split(",")] for line in lines if line.strip() and not line.startswith("#")]
+    if any(len(row) < columns for row in rows):
+        raise GroundTruthError(f"{path} has a line with fewer than {columns} fields: is it kapture's?")
+    return rows
+
+
+def _rotation(quaternions: np.ndarray) -> Rotation:
+    return Rotation.from_quat(np.roll(quaternions.reshape(-1, 4), -1, axis=1))
+
+
+def _some(poses: Poses, rows: np.ndarray) -> Poses:
+    names = tuple(name for name, wanted in zip(poses.names, rows, strict=True) if wanted)
+    return Poses(names, poses.rotations[rows], poses.translations[rows])

@@ -1,0 +1,199 @@
+"""Published benchmarks: what must lie where, and how their numbers are counted. The knowledge is in datasets.ini."""
+
+import configparser
+import functools
+import importlib.resources
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ConfigError, GroundTruthError, ImageError
+from ..features.images import ImageList
+from . import msls
+from .ground_truth import GroundTruth
+from .sources import make_ground_truth
+
+TRUTHS = ("names", "frames", "msls", "poses")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One benchmark, counted in one way; the fields are explained in datasets.ini."""
+
+    name: str
+    title: str
+    source: str
+    truth: str
+    note: str
+    queries: str = ""
+    database: str = ""
+    list_root: str = ""
+    cities: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    query_count: int | None = None
+    database_count: int | None = None
+    radius: float | None = None
+    frames: int | None = None
+    frame_step: int = 1
+    group: int = 1
+    denominator: str = "all"
+
+    @property
+    def counted(self) -> str:
+        """How numbers are counted, in words."""
+        within = {
+            "frames": f"{self.frames} frames either way",
+            "poses": "pose of the best match",
+        }.get(self.truth, f"{self.radius or 0:g} m")
+        groups = f", best of {self.group} cut-outs" if self.group > 1 else ""
+        return f"{within}{groups}, {self.denominator} queries"
+
+
+@functools.cache
+def protocols() -> dict[str, Protocol]:
+    """All of them by name."""
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(importlib.resources.files("patchvlad").joinpath("presets", "datasets.ini").read_text("utf-8"))
+    kinds: dict[str, Callable] = {
+        **dict.fromkeys(("query_count", "database_count", "frames", "frame_step", "group"), int),
+        **dict.fromkeys(("cities", "files"), lambda text: tuple(part.strip() for part in text.split(","))),
+        "radius": float,
+    }
+    found = {}
+    for name in parser.sections():
+        values = {key: kinds.get(key, " ".join)(_words(key, text, kinds)) for key, text in parser[name].items()}
+        found[name] = Protocol(name, **values)
+    return found
+
+
+def _words(key: str, text: str, kinds: dict[str, Callable]) -> str | list[str]:
+    return text if key in kinds else text.split()
+
+
+def protocol(name: str) -> Protocol:
+    """The protocol of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in protocols():
+        near = [known for known in protocols() if known.startswith(name.split("-")[0])]
+        raise ConfigError(f"unknown dataset {name!r}: choose from {', '.join(near or protocols())}")
+    return protocols()[name]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A benchmark as it was found on disk.
+
+    Attributes:
+        queries, database: names relative to the root; empty where they were not found.
+        problems: what is missing or wrong, in words.
+    """
+
+    protocol: Protocol
+    queries: ImageList
+    database: ImageList
+    problems: tuple[str, ...]
+
+    def ground_truth(self) -> GroundTruth:
+        """Positives as the protocol counts them; queries that it leaves out are still in it.
+
+        Raises:
+            GroundTruthError: the benchmark has none, or images do not say where they were taken.
+        """
+        if self.protocol.truth == "poses":
+            raise GroundTruthError(f"{self.protocol.name} is measured by poses: it has no positives")
+        return make_ground_truth(
+            self.queries,
+            self.database,
+            None if self.protocol.truth == "frames" else self.protocol.truth,
+            radius=self.protocol.radius,
+            frames=self.protocol.frames,
+            frame_step=self.protocol.frame_step,
+        )
+
+
+def find(chosen: Protocol, root: Path, lists: Mapping[str, Path] | None = None) -> Dataset:
+    """Looks for a benchmark's images and files below a folder.
+
+    Args:
+        chosen: which.
+        root: the folder.
+        lists: image lists of "queries" and "database", relative to the root, for another layout than the protocol's.
+
+    Raises:
+        ImageError: there is no such folder.
+    """
+    if not root.is_dir():
+        raise ImageError(f"{root} is no folder: give the one that {chosen.name} lies in")
+    problems = []
+    sides = {}
+    for kind, where, count in (
+        ("queries", chosen.queries, chosen.query_count),
+        ("database", chosen.database, chosen.database_count),
+    ):
+        try:
+            images = (
+                _of_cities(chosen, root, kind) if chosen.truth == "msls" else _images(root, where, chosen.list_root)
+            )
+        except (ImageError, GroundTruthError) as error:
+            sides[kind] = ImageList(root, ())
+            problems.append(f"{kind}: {error}")
+            continue
+        sides[kind] = images
+        absent = images.missing()
+        if absent:
+            problems.append(f"{kind}: {len(absent)} of {len(images)} images are missing, such as {absent[0]}")
+        # Benchmarks that leave out queries without a positive count those that are left.
+        if count is not None and len(images) != count and not (kind == "queries" and chosen.denominator != "all"):
+            problems.append(f"{kind}: {len(images)} images, there should be {count}")
+    problems += [f"{pattern} is missing" for pattern in chosen.files if not any(root.glob(pattern))]
+    return Dataset(chosen, sides["queries"], sides["database"], tuple(problems))
+
+
+def _images(root: Path, where: str, list_root: str) -> ImageList:
+    """Images of a folder, several folders, or a list file, relative to the root."""
+    if (root / where).is_file():
+        return _below(root, ImageList.read(root / where, root / list_root))
+    folders = sorted(path for path in root.glob(where) if path.is_dir())
+    if not folders:
+        raise ImageError(f"{root / where} does not exist")
+    found = [_below(root, ImageList.read(folder)) for folder in folders]
+    return ImageList(root, tuple(name for images in found for name in images.names))
+
+
+def _of_cities(chosen: Protocol, root: Path, kind: str) -> ImageList:
+    """Photos of MSLS that are used in validation."""
+    role = "query" if kind == "queries" else "database"
+    names = []
+    for city in chosen.cities:
+        folder = root / "train_val" / city / role
+        if not folder.is_dir():
+            raise ImageError(f"{folder} does not exist")
+        names += [
+            f"train_val/{city}/{role}/images/{row['key']}.jpg"
+            for row in msls.used_rows(folder, panoramas=False, validating=True)
+        ]
+    return ImageList(root, tuple(names))
+
+
+def _below(root: Path, images: ImageList) -> ImageList:
+    """The same with names relative to a root above."""
+    above = images.root.relative_to(root).as_posix()
+    return ImageList(root, images.names if above == "." else tuple(f"{above}/{name}" for name in images.names))
+
+
+def groups_of(images: int, size: int) -> np.ndarray | None:
+    """(B,) number of the group of each of so many images, `size` in a row each; None where nothing is grouped.
+
+    Raises:
+        ConfigError: the last group is not whole.
+    """
+    if size <= 1:
+        return None
+    if images % size:
+        raise ConfigError(f"{images} database images do not make groups of {size}: use the whole, ordered list")
+    return np.arange(images) // size

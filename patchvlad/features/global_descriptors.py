@@ -1,0 +1,125 @@
+"""Global descriptors in files of other tools: .npy in the order of an image list, and hloc's HDF5 by image name."""
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..atomic import replacing
+from ..errors import StoreError
+
+log = logging.getLogger(__name__)
+
+KEY = "global_descriptor"  # hloc's name for them
+HDF5 = (".h5", ".hdf5")
+
+
+@dataclass(frozen=True)
+class GlobalDescriptors:
+    """Global descriptors of N images, by any method.
+
+    Attributes:
+        names: (N) of the images, relative to their root.
+        global_: (N, D) float32, rows of unit length.
+        unreadable: rows that are never found.
+    """
+
+    names: tuple[str, ...]
+    global_: np.ndarray
+    unreadable: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def read_global_descriptors(path: str | os.PathLike, names: Sequence[str]) -> GlobalDescriptors:
+    """Reads the global descriptors of images.
+
+    Args:
+        path: .npy of (N, D) rows in the order of `names`, or HDF5 in which `<image name>/global_descriptor` is (D,).
+        names: of the images, relative to the root; in HDF5 they may lie below further folders, the same for all.
+
+    Returns:
+        descriptors brought to unit length: they are compared by cosine.
+
+    Raises:
+        StoreError: the file cannot be read, lacks an image, or holds numbers that are none.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise StoreError(f"{path} does not exist: give global descriptors as .npy or hloc's .h5")
+    values = _read_hdf5(path, names) if path.suffix.lower() in HDF5 else _read_npy(path, names)
+    lengths = np.linalg.norm(values, axis=1)
+    for row in np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))[:1]:
+        raise StoreError(f"{path}: the descriptor of {names[row]} is zero or no number: make it again")
+    if np.abs(lengths - 1).max(initial=0) > 1e-2:
+        log.warning("%s: descriptors are not of unit length: they are compared by cosine", path)
+    return GlobalDescriptors(tuple(names), values / lengths[:, None])
+
+
+def write_global_descriptors(path: str | os.PathLike, names: Sequence[str], values: np.ndarray) -> None:
+    """Writes (N, D) descriptors as hloc's global-feats.h5, or as .npy in the order of the names.
+
+    Raises:
+        StoreError: another suffix.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".npy":
+        with replacing(path) as partial, open(partial, "wb") as file:
+            np.save(file, np.asarray(values, dtype=np.float32))
+        return
+    if path.suffix.lower() not in HDF5:
+        raise StoreError(f"{path}: global descriptors are written as .h5 or .npy")
+    import h5py
+
+    with replacing(path) as partial, h5py.File(partial, "w") as file:
+        for name, row in zip(names, values, strict=True):
+            file.create_dataset(f"{name}/{KEY}", data=np.asarray(row, dtype=np.float32))
+
+
+def _read_npy(path: Path, names: Sequence[str]) -> np.ndarray:
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise StoreError(f"{path} cannot be read as .npy ({error})") from error
+    if values.ndim != 2 or values.dtype.kind not in "fiu":
+        raise StoreError(f"{path} holds {values.dtype} {values.shape}: descriptors are numbers, one row an image")
+    if len(values) != len(names):
+        raise StoreError(f"{path} holds {len(values)} descriptors for {len(names)} images: use the list they are of")
+    return values.astype(np.float32)
+
+
+def _read_hdf5(path: Path, names: Sequence[str]) -> np.ndarray:
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            prefix = _prefix(file, names)
+            rows = []
+            for name in names:
+                node = file.get(f"{prefix}{name}/{KEY}")
+                if not isinstance(node, h5py.Dataset):
+                    raise StoreError(f"{path} has no {KEY} of {prefix}{name}: describe all images first")
+                rows.append(np.asarray(node, dtype=np.float32).ravel())
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read as HDF5 ({error})") from error
+    if len({len(row) for row in rows}) > 1:
+        raise StoreError(f"{path} holds descriptors of different lengths: they are of different methods")
+    return np.stack(rows) if rows else np.zeros((0, 0), dtype=np.float32)
+
+
+def _prefix(file, names: Sequence[str]) -> str:
+    """Folders above the first image, if it is not there by its own name."""
+    if not names or f"{names[0]}/{KEY}" in file:
+        return ""
+    found: list[str] = []
+
+    def look(path: str) -> None:
+        if path.endswith(f"/{names[0]}/{KEY}"):
+            found.append(path.removesuffix(f"{names[0]}/{KEY}"))
+
+    file.visit(look)
+    return found[0] if len(found) == 1 else ""
