@@ -62,7 +62,7 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line, with the functions behind it."""
-    from . import train_cli
+    from . import evaluate_cli, train_cli
 
     return options.build_parser(
         {
@@ -74,6 +74,12 @@ def build_parser() -> argparse.ArgumentParser:
             "places": train_cli.do_places,
             "train": train_cli.do_train,
             "add-pca": train_cli.do_add_pca,
+            "ground-truth": evaluate_cli.do_ground_truth,
+            "list": evaluate_cli.do_list,
+            "datasets": evaluate_cli.do_datasets,
+            "check-dataset": evaluate_cli.do_check_dataset,
+            "evaluate": evaluate_cli.do_evaluate,
+            "export": evaluate_cli.do_export,
             "models": do_models,
             "download": do_download,
         }
@@ -98,6 +104,9 @@ def do_extract(arguments: argparse.Namespace) -> None:
 
 def do_match(arguments: argparse.Namespace) -> None:
     """patchvlad match"""
+    from .evaluate.protocols import groups_of
+    from .evaluate_cli import counting
+    from .features.global_descriptors import read_global_descriptors
     from .features.images import ImageList
     from .features.store import FeatureStore, is_store
     from .pipeline import check_patches, draw_best, load, match_stores, read_truth, usable_device
@@ -115,8 +124,11 @@ def do_match(arguments: argparse.Namespace) -> None:
     # What can be wrong without a look at a photo is found before the long part.
     for store in stores.values():
         check_patches(settings, store)
-    names = (stores[name].names if name in stores else photos[name].names for name in sources)
+    names = [stores[name].names if name in stores else photos[name].names for name in sources]
     truth = read_truth(arguments.ground_truth, arguments.radius, *names)
+    group, _ = counting(arguments)
+    groups = groups_of(len(names[1]), group)
+    descriptors = arguments.descriptors and tuple(map(read_global_descriptors, arguments.descriptors, names))
     if photos:
         model = load(settings, arguments.device, *stores.values())
         for name, images in photos.items():
@@ -131,6 +143,8 @@ def do_match(arguments: argparse.Namespace) -> None:
         candidates=arguments.candidates,
         depth=arguments.rerank,
         time_budget=None if arguments.time_budget is None else arguments.time_budget / 1000,
+        groups=groups,
+        descriptors=descriptors,
         device=usable_device(arguments.device),
     )
     print_results(results)

@@ -4,6 +4,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,10 @@ from ..atomic import replacing
 from ..errors import ConfigError
 from ..model.network import resize
 from ..search.matching import Match
+from .report import Evaluation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COLOURS = (
     "#1b9e77",
@@ -51,9 +56,7 @@ def write_match_figure(
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    formats = FigureCanvasAgg.get_supported_filetypes()
-    if Path(path).suffix[1:].lower() not in formats:
-        raise ConfigError(f"{path}: the name of a figure must end in one of .{', .'.join(formats)}")
+    _check_suffix(path)
     height, width = size
     gap = width // 40
     canvas = np.full((height, 2 * width + gap, 3), 255, dtype=np.uint8)
@@ -84,6 +87,77 @@ def write_match_figure(
     with replacing(path) as partial, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # names in a script that the font lacks show as boxes
         figure.savefig(partial, dpi=120)
+
+
+def write_evaluation_figure(path: str | os.PathLike, evaluations: Sequence[Evaluation]) -> None:
+    """Draws what was measured: recall over k with intervals, precision over recall, and localisation errors.
+
+    Raises:
+        ConfigError: matplotlib writes no such files, or there is nothing to draw.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    _check_suffix(path)
+    panels = [
+        (draw, shown)
+        for draw, shown in (
+            (_draw_recall, [found for found in evaluations if found.recall is not None]),
+            (_draw_precision, [found for found in evaluations if found.precision_recall is not None]),
+            (_draw_errors, [found for found in evaluations if found.errors is not None]),
+        )
+        if shown
+    ]
+    if not panels:
+        raise ConfigError(f"{path}: there is nothing to draw without a ground truth")
+    figure = Figure(figsize=(5 * len(panels), 4.4), layout="constrained")
+    colours = dict(zip((found.name for found in evaluations), _cycle(len(evaluations)), strict=True))
+    for axes, (draw, shown) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for found in shown:
+            draw(axes, found, colours[found.name])
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3), frameon=False)
+    FigureCanvasAgg(figure)
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=120)
+
+
+def _draw_recall(axes: "Axes", found: Evaluation, colour: str) -> None:
+    assert found.recall is not None and found.recall_intervals is not None
+    ks = list(found.recall.values)
+    low, high = (100 * np.array([found.recall_intervals[k][end] for k in ks]) for end in (0, 1))
+    axes.plot(ks, [100 * found.recall[k] for k in ks], marker="o", markersize=4, color=colour, label=found.name)
+    axes.fill_between(ks, low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.set_xscale("log")
+    axes.set_xticks(ks, [str(k) for k in ks])
+    axes.minorticks_off()
+    axes.set(xlabel="k", ylabel="recall@k [%]", title="Recall, 95 % intervals")
+
+
+def _draw_precision(axes: "Axes", found: Evaluation, colour: str) -> None:
+    assert found.precision_recall is not None
+    curve = found.precision_recall
+    axes.step(100 * curve.recall, 100 * curve.precision, where="post", color=colour, label=found.name)
+    axes.set(xlim=(0, 101), ylim=(0, 101), xlabel="recall [%]", ylabel="precision [%]", title="Accepting by score")
+
+
+def _draw_errors(axes: "Axes", found: Evaluation, colour: str) -> None:
+    assert found.errors is not None
+    errors = np.sort(np.maximum(found.errors[np.isfinite(found.errors)], 0.1))
+    shares = 100 * np.arange(1, len(errors) + 1) / max(len(found.errors), 1)
+    axes.step(errors, shares, where="post", color=colour, label=found.name)
+    axes.set_xscale("log")
+    axes.set(ylim=(0, 101), xlabel="error of the best match [m]", ylabel="queries [%]", title="Localisation error")
+
+
+def _check_suffix(path: str | os.PathLike) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    formats = FigureCanvasAgg.get_supported_filetypes()
+    if Path(path).suffix[1:].lower() not in formats:
+        raise ConfigError(f"{path}: the name of a figure must end in one of .{', .'.join(formats)}")
 
 
 def _shortened(caption: str, most: int = 64) -> str:

@@ -231,3 +231,24 @@ def _no_scores(indices: np.ndarray) -> np.ndarray:
     """Scores that say no more than the order."""
     places = -np.arange(indices.shape[1], dtype=np.float32)
     return np.where(indices < 0, -np.inf, places).astype(np.float32)
+
+
+def asking(source: Path, queries: Sequence[str] | None, database: Sequence[str] | None) -> GroundTruth:
+    """A truth without positives of the images that predictions are about, where only their names matter.
+
+    Args:
+        source: predictions; what they name counts where no lists are given.
+        queries, database: names of images, or None.
+    """
+    if source.is_dir() and all((source / name).is_file() for name in LISTS) and queries is None and database is None:
+        queries, database = ((source / name).read_text(encoding="utf-8").splitlines() for name in LISTS)
+    complete = database is not None
+    if queries is None or database is None:
+        if source.is_dir() or source.suffix.lower() == ".npy":
+            raise GroundTruthError(f"{source} does not name its images: give their lists with --queries and --database")
+        listed, _ = _parse(source)
+        queries = tuple(listed.images) if queries is None else queries
+        found = dict.fromkeys(image for images in listed.images.values() for image in images)
+        database = tuple(found) if database is None else database
+    truth = GroundTruth.from_rows([()] * len(queries), len(database), "nothing known").named(queries, database)
+    return replace(truth, complete=complete)

@@ -26,8 +26,8 @@ class Ranking:
         scores: (Q, k) float32, higher is better; of candidates the dot product of global descriptors, after re-ranking
             the fused score, which compares candidates of one query only; -inf where the index is -1.
         query_names, database_names: image names, as rows.
-        confidences: (Q, k) float32 after re-ranking, else None: weighted sums of the patch sizes' match scores, that
-            be compared across queries, but need not fall; -inf for candidates that were not re-ranked.
+        confidences: (Q, k) float32 after re-ranking, else None: weighted sums of the patch sizes' match scores; they
+            compare across queries, but need not fall; -inf for candidates that were not re-ranked.
     """
 
     indices: np.ndarray

@@ -1,0 +1,320 @@
+"""The commands that make ground truths, evaluate and convert; like `cli`, they print and read parsed arguments."""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import ConfigError, GroundTruthError
+
+if TYPE_CHECKING:
+    from .evaluate.ground_truth import GroundTruth
+    from .evaluate.poses import Poses
+    from .evaluate.predictions import Prediction
+    from .evaluate.protocols import Protocol
+    from .features.images import ImageList
+
+
+def do_list(arguments: argparse.Namespace) -> None:
+    """patchvlad list"""
+    from .atomic import write_text
+    from .features.images import ImageList
+
+    images = ImageList.read(arguments.photos)
+    if arguments.root is not None:
+        root, folder = arguments.root.resolve(), images.root.resolve()
+        if not folder.is_relative_to(root):
+            raise ConfigError(f"{images.root} does not lie below {arguments.root}: give a root above all photos")
+        above = folder.relative_to(root)
+        images = ImageList(arguments.root, tuple((above / name).as_posix() for name in images.names))
+    text = "".join(f"{name}\n" for name in images.names)
+    if arguments.out is None:
+        print(text, end="")
+    else:
+        write_text(arguments.out, text)
+        print(f"{arguments.out}: {len(images)} images, in natural order, relative to {images.root}")
+
+
+def do_ground_truth(arguments: argparse.Namespace) -> None:
+    """patchvlad ground-truth"""
+    from .cli import bar
+    from .evaluate.sources import KINDS, make_ground_truth
+    from .features.images import ImageList
+
+    if arguments.out.suffix.lower() not in (".npz", ".csv"):
+        raise ConfigError(f"{arguments.out}: a ground truth is written as .npz or .csv")
+    queries, database = (
+        _read_list(ImageList, path, arguments.root) for path in (arguments.queries, arguments.database)
+    )
+    source = arguments.source
+    if source is not None:
+        kinds = [word for word in source if word in KINDS]
+        if kinds and len(source) > 1:
+            raise ConfigError(f"--from {' '.join(source)}: {kinds[0]} stands alone")
+        source = kinds[0] if kinds else [Path(word) for word in source]
+    with bar("read positions") as progress:
+        truth = make_ground_truth(
+            queries,
+            database,
+            source,
+            radius=arguments.radius,
+            heading_limit=arguments.heading_limit,
+            frames=arguments.frames,
+            frame_step=arguments.frame_step,
+            progress=progress,
+        )
+    truth.write(arguments.out)
+    print(truth.describe())
+    print(f"written to {arguments.out}")
+
+
+def do_datasets(arguments: argparse.Namespace) -> None:
+    """patchvlad datasets"""
+    from textwrap import fill
+
+    from .evaluate.protocols import protocols
+
+    for known in protocols().values():
+        counts = f"{known.query_count or '?'} queries, {known.database_count or '?'} database images"
+        print(f"{known.name}: {known.title}")
+        print(f"    {counts}; {known.counted}")
+        where = f"train_val/{{{', '.join(known.cities)}}}" if known.cities else f"{known.queries}, {known.database}"
+        print(f"    expects {where}; from {known.source}")
+        print(fill(known.note, width=110, initial_indent="    ", subsequent_indent="    "))
+    print("patchvlad check-dataset NAME ROOT says what is missing; --write makes lists and ground truth")
+
+
+def do_check_dataset(arguments: argparse.Namespace) -> None:
+    """patchvlad check-dataset"""
+    from .evaluate.protocols import find, protocol
+
+    chosen = protocol(arguments.name)
+    lists = {kind: getattr(arguments, kind) for kind in ("queries", "database") if getattr(arguments, kind) is not None}
+    dataset = find(chosen, arguments.root, lists)
+    print(f"{chosen.title}: {len(dataset.queries)} queries, {len(dataset.database)} database images; {chosen.counted}")
+    problems = list(dataset.problems)
+    truth = None
+    if chosen.truth != "poses" and len(dataset.queries) and len(dataset.database):
+        try:
+            truth = dataset.ground_truth()
+        except GroundTruthError as error:
+            problems.append(f"ground truth: {error}")
+        else:
+            print(truth.describe())
+            answerable = len(truth) - truth.without_positives
+            if chosen.denominator == "answerable" and chosen.query_count not in (None, answerable):
+                problems.append(f"queries: {answerable} have a positive, {chosen.query_count} should")
+    for problem in problems:
+        print(f"  {problem}")
+    if problems:
+        raise GroundTruthError(
+            f"{arguments.root} is not {chosen.name} as published: {len(problems)} problems, listed above. "
+            f"It is to be had from {chosen.source}"
+        )
+    print("complete")
+    if arguments.write is not None:
+        _write_dataset(arguments, chosen, {"queries": dataset.queries, "database": dataset.database}, truth)
+
+
+def _write_dataset(
+    arguments: argparse.Namespace, chosen: "Protocol", sides: dict[str, "ImageList"], truth: "GroundTruth | None"
+) -> None:
+    from shlex import quote
+
+    from .atomic import write_text
+
+    for kind, images in sides.items():
+        write_text(arguments.write / f"{kind}.txt", "".join(f"{name}\n" for name in images.names))
+    words = [
+        f"patchvlad match --queries {quote(str(arguments.write / 'queries.txt'))}",
+        f"--database {quote(str(arguments.write / 'database.txt'))} --root {quote(str(arguments.root))}",
+        f"--dataset {chosen.name} --out results",
+    ]
+    if truth is not None:
+        truth.write(arguments.write / "gt.npz")
+        words.insert(2, f"--ground-truth {quote(str(arguments.write / 'gt.npz'))}")
+    print(f"written to {arguments.write}; now\n  {' '.join(words)}")
+
+
+def do_evaluate(arguments: argparse.Namespace) -> None:
+    """patchvlad evaluate"""
+    from .atomic import write_text
+    from .evaluate.figures import write_evaluation_figure
+    from .evaluate.predictions import asking, read_predictions
+    from .evaluate.protocols import groups_of
+    from .evaluate.report import as_json, as_text, evaluate
+
+    if not arguments.predictions and not arguments.descriptors:
+        raise ConfigError("there is nothing to evaluate: give predictions, or --descriptors QUERIES DATABASE")
+    if (arguments.query_poses is None) != (arguments.database_poses is None):
+        raise ConfigError("--query-poses and --database-poses go together: give both")
+    if arguments.ground_truth is None and arguments.query_poses is None:
+        raise ConfigError("without --ground-truth or poses nothing can be measured: give one of both")
+    group, denominator = counting(arguments)
+    names = _names(arguments)
+    if arguments.ground_truth is not None:
+        truth = _read_truth(arguments, names)
+    else:
+        if not arguments.predictions:
+            raise ConfigError("descriptors need a ground truth: give --ground-truth")
+        truth = asking(arguments.predictions[0], *names)
+    predictions: list[Prediction] = []
+    for path in arguments.predictions:
+        found, truth = read_predictions(path, truth)
+        predictions += found
+    predictions += [_search(pair, truth, max(arguments.ks) * group) for pair in arguments.descriptors or ()]
+    if truth.database_names is not None:  # later predictions may have named more images
+        predictions = [replace(p, ranking=replace(p.ranking, database_names=truth.database_names)) for p in predictions]
+    if not truth.complete and group > 1:
+        raise ConfigError("groups need the whole database in its order: give its list with --database")
+    evaluations = [
+        evaluate(
+            prediction,
+            truth if arguments.ground_truth is not None else None,
+            arguments.ks,
+            denominator,
+            groups_of(truth.database, group),
+            _poses(arguments, truth),
+        )
+        for prediction in _told_apart(predictions)
+    ]
+    print(as_text(evaluations, group))
+    if arguments.json is not None:
+        said = as_json(evaluations, group)
+        said["protocol"] = (said["protocol"] or {}) | {
+            "dataset": arguments.dataset,
+            "ground_truth": str(arguments.ground_truth) if arguments.ground_truth else None,
+            "predictions": [str(path) for path in arguments.predictions],
+        }
+        write_text(arguments.json, json.dumps(said, indent=1) + "\n")
+        print(f"written to {arguments.json}")
+    if arguments.figure is not None:
+        write_evaluation_figure(arguments.figure, evaluations)
+        print(f"drawn into {arguments.figure}")
+
+
+def counting(arguments: argparse.Namespace) -> tuple[int, str]:
+    """Images a group, and the denominator: as the options say, else as the dataset's protocol does."""
+    from .evaluate.protocols import protocol
+
+    chosen = protocol(arguments.dataset) if arguments.dataset else None
+    group = arguments.group or (chosen.group if chosen else 1)
+    return group, getattr(arguments, "denominator", None) or (chosen.denominator if chosen else "all")
+
+
+def do_export(arguments: argparse.Namespace) -> None:
+    """patchvlad export"""
+    from .evaluate.exports import FORMATS
+    from .evaluate.poses import read_poses, transfer, write_ltvl
+    from .evaluate.predictions import asking, read_predictions
+    from .features.global_descriptors import write_global_descriptors
+    from .features.store import FeatureStore, is_store
+
+    if is_store(arguments.source):
+        if arguments.format != "descriptors":
+            raise ConfigError(
+                f"{arguments.source} is a store: its global descriptors are exported, --format descriptors"
+            )
+        store = FeatureStore(arguments.source)
+        names = [f"{arguments.map_prefix}{name}" for name in store.names]
+        write_global_descriptors(arguments.out, names, store.global_)
+        print(f"{arguments.out}: {len(store)} global descriptors of {store.recipe.dim} components")
+        return
+    if arguments.format == "descriptors":
+        raise ConfigError(
+            f"{arguments.source} is no store, so it holds no descriptors: make one with patchvlad extract"
+        )
+    found, _ = read_predictions(arguments.source, asking(arguments.source, *_names(arguments)))
+    by_stage = {prediction.name.split()[-1]: prediction for prediction in found}
+    if arguments.stage is not None and arguments.stage not in by_stage:
+        raise ConfigError(f"{arguments.source} holds no stage {arguments.stage}: choose from {', '.join(by_stage)}")
+    ranking = by_stage[arguments.stage].ranking if arguments.stage else found[-1].ranking
+    if arguments.top is not None:
+        ranking = replace(
+            ranking, indices=ranking.indices[:, : arguments.top], scores=ranking.scores[:, : arguments.top]
+        )
+    if arguments.format == "ltvl":
+        if not arguments.database_poses:
+            raise ConfigError("an LTVL file holds poses: give those of the database with --database-poses")
+        poses = read_poses(arguments.database_poses, arguments.pose_format)
+        known = poses.of(ranking.database_names, arguments.database_poses[0], "database")
+        written = write_ltvl(arguments.out, transfer(ranking, known), arguments.pose_folders)
+        print(
+            f"{arguments.out}: poses of {written} of {len(ranking.query_names)} queries, copied from their best match"
+        )
+        return
+    FORMATS[arguments.format](arguments.out, ranking, arguments.query_prefix, arguments.map_prefix)
+    print(f"{arguments.out}: {int((ranking.indices >= 0).sum())} pairs of {len(ranking.query_names)} queries")
+
+
+# --- what they share ------------------------------------------------------------------------------------------------
+
+
+def _read_list(kind: type["ImageList"], path: Path, root: Path | None) -> "ImageList":
+    return kind.read(path, None if path.is_dir() else root)
+
+
+def _names(arguments: argparse.Namespace) -> list[tuple[str, ...] | None]:
+    """Names of queries and database where lists are given."""
+    from .features.images import ImageList
+    from .features.store import FeatureStore, is_store
+
+    def names(path: Path | None) -> tuple[str, ...] | None:
+        if path is None:
+            return None
+        if is_store(path):
+            return FeatureStore(path).names
+        return _read_list(ImageList, path, arguments.root).names
+
+    return [names(arguments.queries), names(arguments.database)]
+
+
+def _read_truth(arguments: argparse.Namespace, names: list) -> "GroundTruth":
+    from .evaluate.ground_truth import GroundTruth
+
+    return GroundTruth.read(arguments.ground_truth, names[0], names[1], arguments.radius)
+
+
+def _search(pair: tuple[Path, Path], truth: "GroundTruth", k: int) -> "Prediction":
+    """Retrieval by another method's global descriptors."""
+    from .evaluate.predictions import Prediction
+    from .features.global_descriptors import read_global_descriptors
+    from .search.retrieval import retrieve
+
+    if truth.query_names is None or truth.database_names is None or not truth.complete:
+        raise ConfigError("descriptors are in the order of their images: give the lists with --queries and --database")
+    queries, database = (
+        read_global_descriptors(path, names)
+        for path, names in zip(pair, (truth.query_names, truth.database_names), strict=True)
+    )
+    ranking = retrieve(queries, database, min(k, max(len(database), 1)))
+    return Prediction(pair[0].stem, ranking, True, {})
+
+
+def _poses(arguments: argparse.Namespace, truth: "GroundTruth") -> "tuple[Poses, Poses] | None":
+    from .evaluate.poses import read_poses
+
+    if arguments.query_poses is None:
+        return None
+    if truth.query_names is None or truth.database_names is None:
+        raise ConfigError("poses go by name: give the image lists with --queries and --database")
+    sides = (
+        (arguments.query_poses, truth.query_names, "queries"),
+        (arguments.database_poses, truth.database_names, "database"),
+    )
+    queries, database = (
+        read_poses(paths, arguments.pose_format).of(names, paths[0], kind) for paths, names, kind in sides
+    )
+    return queries, database
+
+
+def _told_apart(predictions: list["Prediction"]) -> list["Prediction"]:
+    """Methods of the same name get numbers."""
+    seen: dict[str, int] = {}
+    told = []
+    for prediction in predictions:
+        seen[prediction.name] = seen.get(prediction.name, 0) + 1
+        number = f" ({seen[prediction.name]})" if seen[prediction.name] > 1 else ""
+        told.append(replace(prediction, name=prediction.name + number))
+    return told
