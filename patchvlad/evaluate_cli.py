@@ -2,11 +2,14 @@
 
 import argparse
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import ConfigError, GroundTruthError
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from .evaluate.ground_truth import GroundTruth
@@ -64,6 +67,11 @@ def do_ground_truth(arguments: argparse.Namespace) -> None:
             frame_step=arguments.frame_step,
             progress=progress,
         )
+    both = {queries.path(row).resolve() for row in range(len(queries))} & {
+        database.path(row).resolve() for row in range(len(database))
+    }
+    if both:
+        log.warning("%d photos are both query and database: each is a positive of itself", len(both))
     truth.write(arguments.out)
     print(truth.describe())
     print(f"written to {arguments.out}")
@@ -80,7 +88,8 @@ def do_datasets(arguments: argparse.Namespace) -> None:
         print(f"{known.name}: {known.title}")
         print(f"    {counts}; {known.counted}")
         where = f"train_val/{{{', '.join(known.cities)}}}" if known.cities else f"{known.queries}, {known.database}"
-        print(f"    expects {where}; from {known.source}")
+        print(f"    lies in {where}")
+        print(f"    source: {known.source}")
         print(fill(known.note, width=110, initial_indent="    ", subsequent_indent="    "))
     print("patchvlad check-dataset NAME ROOT says what is missing; --write makes lists and ground truth")
 
@@ -163,6 +172,8 @@ def do_evaluate(arguments: argparse.Namespace) -> None:
     for path in arguments.predictions:
         found, truth = read_predictions(path, truth)
         predictions += found
+    if arguments.ground_truth is not None and not truth.complete:
+        log.warning("the database is taken to be the %d images that are named: --database gives all", truth.database)
     predictions += [_search(pair, truth, max(arguments.ks) * group) for pair in arguments.descriptors or ()]
     if truth.database_names is not None:  # later predictions may have named more images
         predictions = [replace(p, ranking=replace(p.ranking, database_names=truth.database_names)) for p in predictions]
@@ -256,7 +267,8 @@ def _read_list(kind: type["ImageList"], path: Path, root: Path | None) -> "Image
 
 
 def _names(arguments: argparse.Namespace) -> list[tuple[str, ...] | None]:
-    """Names of queries and database where lists are given."""
+    """Names of queries and database: of the lists given, else of those that lie in a folder of results."""
+    from .evaluate.predictions import lists_in
     from .features.images import ImageList
     from .features.store import FeatureStore, is_store
 
@@ -267,7 +279,11 @@ def _names(arguments: argparse.Namespace) -> list[tuple[str, ...] | None]:
             return FeatureStore(path).names
         return _read_list(ImageList, path, arguments.root).names
 
-    return [names(arguments.queries), names(arguments.database)]
+    given = [names(arguments.queries), names(arguments.database)]
+    if given == [None, None]:
+        for path in getattr(arguments, "predictions", None) or [arguments.source]:
+            given = lists_in(path) or given
+    return given
 
 
 def _read_truth(arguments: argparse.Namespace, names: list) -> "GroundTruth":

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from . import __version__, config
+from .argument_types import at_least
+from .evaluate_options import add_counting_options, add_evaluation_commands
 
 BACKBONES = {"lite": "efficientnet-lite0", "vgg16": "vgg16"}
 CLUSTER_WEIGHTS = ("exact", "floor", "root")
@@ -21,7 +23,7 @@ def build_parser(functions: Mapping[str, Callable[[argparse.Namespace], None]]) 
     )
     parser.add_argument("--version", action="version", version=f"patchvlad {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    count, whole = _at_least(1), _at_least(0)
+    count, whole = at_least(1), at_least(0)
 
     def command(name: str, summary: str, example: str) -> argparse.ArgumentParser:
         made = commands.add_parser(
@@ -75,7 +77,7 @@ def build_parser(functions: Mapping[str, Callable[[argparse.Namespace], None]]) 
         metavar=("Q", "D"),
         help="retrieve by these global descriptors of another method (.npy or hloc's .h5), and re-rank by patches",
     )
-    _add_counting_options(match)
+    add_counting_options(match)
     match.add_argument("--figures", type=whole, default=0, metavar="N", help="draw the first N queries' best matches")
     _add_model_options(match)
     _add_extraction_options(match)
@@ -180,7 +182,7 @@ def build_parser(functions: Mapping[str, Callable[[argparse.Namespace], None]]) 
     )
     add_pca.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
 
-    _add_evaluation_commands(command)
+    add_evaluation_commands(command)
 
     models = command("models", "list the known models, or download them", "patchvlad models download mapillary-512")
     actions = models.add_subparsers(metavar="download")
@@ -189,152 +191,6 @@ def build_parser(functions: Mapping[str, Callable[[argparse.Namespace], None]]) 
     download.add_argument("--all", action="store_true", help="all of them")
     download.set_defaults(function=functions["download"])
     return parser
-
-
-def _add_evaluation_commands(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
-    """Commands about ground truths, benchmarks and predictions of any method."""
-    count = _at_least(1)
-    truth = command(
-        "ground-truth",
-        "make a ground truth from positions, labels, frame numbers, or other tools' files",
-        "patchvlad ground-truth --queries photos/queries --database photos/database --from positions.csv --out gt.npz",
-    )
-    for name in ("queries", "database"):
-        truth.add_argument(f"--{name}", type=Path, required=True, metavar="X", help="photos (folder or list file)")
-    truth.add_argument("--root", type=Path, help="what the paths in list files are relative to (default: their folder)")
-    truth.add_argument("--out", type=Path, required=True, metavar="G", help=".npz (positions) or .csv (names)")
-    truth.add_argument(
-        "--from",
-        dest="source",
-        nargs="+",
-        metavar="S",
-        help="names (@easting@northing@...), exif, msls, or files: .csv of lat and lon, easting and northing, or place; "
-        ".csv of query and positives; the reference's .npz; VPR-Bench's .npy (default: names if they hold positions, "
-        "else exif)",
-    )
-    truth.add_argument("--radius", type=float, metavar="M", help="metres within which images are positives (25)")
-    truth.add_argument("--heading-limit", type=float, metavar="DEG", help="degrees between positives (default: any)")
-    truth.add_argument(
-        "--frames",
-        type=_at_least(0),
-        metavar="N",
-        help="lists of one drive in the same order: frames between positives",
-    )
-    truth.add_argument("--frame-step", type=count, default=1, metavar="N", help="database frames a query (default: 1)")
-
-    listed = command(
-        "list", "write the image list of a folder", "patchvlad list photos/database --out database.txt --root photos"
-    )
-    listed.add_argument("photos", type=Path, help="folder of photos; folders below it too, in natural order")
-    listed.add_argument("--out", type=Path, metavar="FILE.txt", help="default: print it")
-    listed.add_argument("--root", type=Path, help="what names are relative to (default: the folder)")
-
-    command("datasets", "list the published benchmarks and how each is counted", "patchvlad datasets")
-    check = command(
-        "check-dataset",
-        "say what a published benchmark lacks on this disk",
-        "patchvlad check-dataset pitts30k data/pitts30k --write prepared",
-    )
-    check.add_argument("name", metavar="NAME", help="see 'patchvlad datasets'")
-    check.add_argument("root", type=Path, metavar="ROOT", help="folder that it lies in")
-    for name in ("queries", "database"):
-        check.add_argument(
-            f"--{name}", type=Path, metavar="LIST", help="image list, relative to ROOT, for other layouts"
-        )
-    check.add_argument("--write", type=Path, metavar="FOLDER", help="write image lists and ground truth there")
-
-    evaluate = command(
-        "evaluate",
-        "measure predictions of any method, side by side, with intervals",
-        "patchvlad evaluate results pairs-netvlad.txt --ground-truth gt.npz --json numbers.json --figure curves.png",
-    )
-    evaluate.add_argument(
-        "predictions",
-        type=Path,
-        nargs="*",
-        metavar="PREDICTIONS",
-        help="folder of match's results, kapture or hloc pairs, MSLS predictions, or .npy of database rows",
-    )
-    evaluate.add_argument("--ground-truth", type=Path, metavar="G", help=".npz, .csv, or VPR-Bench's .npy")
-    _add_list_options(evaluate)
-    evaluate.add_argument(
-        "--radius", type=float, metavar="M", help="metres within which images are positives (for .npz)"
-    )
-    evaluate.add_argument("--ks", type=_whole_numbers, default=(1, 5, 10, 20), metavar="K,K", help="(1,5,10,20)")
-    evaluate.add_argument(
-        "--denominator", choices=("all", "answerable"), help="queries that count; without a positive, too (all)"
-    )
-    _add_counting_options(evaluate)
-    evaluate.add_argument(
-        "--descriptors",
-        type=Path,
-        nargs=2,
-        action="append",
-        metavar=("Q", "D"),
-        help="search by these global descriptors (.npy or hloc's .h5); may be repeated",
-    )
-    evaluate.add_argument("--query-poses", type=Path, nargs="+", metavar="F", help="true poses of queries")
-    _add_pose_options(evaluate)
-    evaluate.add_argument("--json", type=Path, metavar="F.json", help="the same numbers for machines")
-    evaluate.add_argument("--figure", type=Path, metavar="F.png", help="draw recall, precision and errors")
-
-    export = command(
-        "export",
-        "write predictions or descriptors in another tool's format",
-        "patchvlad export results --format hloc --out pairs.txt --top 20",
-    )
-    export.add_argument("source", type=Path, metavar="SOURCE", help="predictions as for evaluate, or a store")
-    export.add_argument(
-        "--format",
-        required=True,
-        choices=("kapture", "hloc", "colmap", "msls", "ltvl", "descriptors"),
-        help="pairs for kapture, hloc or COLMAP; MSLS predictions; LTVL poses; a store's global descriptors",
-    )
-    export.add_argument("--out", type=Path, required=True, metavar="FILE", help="descriptors: .h5 as hloc's, or .npy")
-    export.add_argument("--stage", choices=("NetVLAD", "PatchNetVLAD"), help="of match's results (default: the last)")
-    export.add_argument("--top", type=count, metavar="N", help="images a query (default: all)")
-    for side in ("query", "map"):
-        export.add_argument(f"--{side}-prefix", default="", metavar="P/", help=f"put before the names of {side} images")
-    _add_list_options(export)
-    _add_pose_options(export)
-    export.add_argument(
-        "--pose-folders", type=_at_least(0), default=0, metavar="N", help="folders kept of LTVL names; RobotCar: 1 (0)"
-    )
-
-
-def _add_list_options(parser: argparse.ArgumentParser) -> None:
-    for name in ("queries", "database"):
-        parser.add_argument(
-            f"--{name}", type=Path, metavar="X", help="their photos, list file or store, for their names"
-        )
-    parser.add_argument("--root", type=Path, help="what paths in list files are relative to (default: their folder)")
-
-
-def _add_counting_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dataset", metavar="NAME", help="count as this benchmark does; see 'patchvlad datasets'")
-    parser.add_argument(
-        "--group",
-        type=_at_least(1),
-        metavar="N",
-        help="every N database images are one place's cut-outs: keep the best",
-    )
-
-
-def _add_pose_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--database-poses", type=Path, nargs="+", metavar="F", help="poses of database images")
-    parser.add_argument(
-        "--pose-format",
-        choices=("ltvl", "cmu", "robotcar", "kapture"),
-        help="of pose files (default: told by their contents and names)",
-    )
-
-
-def _whole_numbers(text: str) -> tuple[int, ...]:
-    """An argument type: ascending whole numbers from 1, separated by commas."""
-    numbers = tuple(sorted({int(word) for word in text.split(",")}))
-    if numbers[0] < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {numbers[0]}")
-    return numbers
 
 
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -363,22 +219,22 @@ def _add_places_options(parser: argparse.ArgumentParser) -> None:
     for side in ("cities", "validation-cities"):
         parser.add_argument(f"--{side}", metavar="A,B", help="of MSLS or GSV-Cities (default: the published lists)")
     parser.add_argument("--panoramas", action="store_true", help="use MSLS's panoramas too")
-    parser.add_argument("--seed", type=_at_least(0), default=0, help="of every random draw (default: 0)")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="of every random draw (default: 0)")
 
 
 def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--batch", type=_at_least(1), metavar="N", help="photos the network takes at a time (default: the preset's)"
+        "--batch", type=at_least(1), metavar="N", help="photos the network takes at a time (default: the preset's)"
     )
     parser.add_argument(
-        "--workers", type=_at_least(1), default=os.cpu_count() or 1, metavar="N", help="threads that read photos"
+        "--workers", type=at_least(1), default=os.cpu_count() or 1, metavar="N", help="threads that read photos"
     )
     parser.add_argument(
         "--store-dtype", choices=("float32", "float16", "int8"), help="of patch descriptors (default: the preset's)"
     )
     parser.add_argument(
         "--patch-components",
-        type=_at_least(1),
+        type=at_least(1),
         metavar="N",
         help="leading components that patch descriptors keep (default: the preset's, else all)",
     )
@@ -387,15 +243,3 @@ def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="start anew, whatever the store holds")
     parser.add_argument("--skip-unreadable", action="store_true", help="go on past photos that cannot be read")
-
-
-def _at_least(least: int) -> Callable[[str], int]:
-    """An argument type: whole numbers from `least`."""
-
-    def whole_number(text: str) -> int:
-        number = int(text)
-        if number < least:
-            raise argparse.ArgumentTypeError(f"must be at least {least}, not {number}")
-        return number
-
-    return whole_number

@@ -223,7 +223,7 @@ class GroundTruth:
         for first, last in ((0, 0), (1, 1), (2, 5), (6, 20), (21, None)):
             many = int(((counts >= first) & (counts <= (np.inf if last is None else last))).sum())
             said = f"{first}" if first == last else f"{first} to {last}" if last else f"{first} and more"
-            lines += [f"{said:>11} positives: {many:6} queries"] if many else []
+            lines += [f"{said:>11} positive{' ' if last == 1 else 's'}: {many:6} queries"] if many else []
         if self.query_names is not None and self.without_positives:
             none = [name for name, many in zip(self.query_names, counts, strict=True) if not many]
             lines.append(f"without any: {', '.join(none[:5])}{', ...' if len(none) > 5 else ''}")

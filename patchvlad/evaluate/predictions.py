@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 
 RESULTS = "results.json"
 LISTS = ("queries.txt", "database.txt")
-STAGES = ("NetVLAD", "PatchNetVLAD")
+STAGES = RETRIEVED, RERANKED = "NetVLAD", "PatchNetVLAD"
 SUFFIX = "_predictions.txt"
-CONFIDENCES = "PatchNetVLAD_confidences.txt"
+CONFIDENCES = f"{RERANKED}_confidences.txt"
 
 
 @dataclass(frozen=True)
@@ -90,23 +90,37 @@ def _from_results(folder: Path, truth: GroundTruth) -> tuple[list[Prediction], G
     try:
         if (folder / RESULTS).is_file():
             made_by = dict(json.loads((folder / RESULTS).read_text(encoding="utf-8")))
-        lists = [
-            (folder / name).read_text(encoding="utf-8").splitlines() for name in LISTS if (folder / name).is_file()
-        ]
     except (ValueError, TypeError, OSError) as error:
-        raise GroundTruthError(f"{folder} is damaged ({error}): run match again") from error
-    if len(lists) == 2 and truth.query_names is None and truth.database_names is None:
-        truth = truth.named(*lists)
+        raise GroundTruthError(f"{folder / RESULTS} is damaged ({error}): run match again") from error
+    names = lists_in(folder)
+    if names and truth.query_names is None and truth.database_names is None:
+        truth = truth.named(names[0], names[1])
     found = []
     for stage in STAGES:
         if (folder / f"{stage}{SUFFIX}").is_file():
             (prediction,), truth = read_predictions(folder / f"{stage}{SUFFIX}", truth)
-            found.append(replace(prediction, name=f"{folder.name} {stage}", made_by=made_by))
+            found.append(
+                replace(prediction, name=f"{folder.name} {stage}", made_by=made_by and made_by | {"stage": stage})
+            )
     if not found:
-        raise GroundTruthError(f"{folder} holds no {STAGES[0]}{SUFFIX}: give the folder that 'patchvlad match' wrote")
-    if found[-1].name.endswith(STAGES[1]):
+        raise GroundTruthError(f"{folder} holds no {RETRIEVED}{SUFFIX}: give the folder that 'patchvlad match' wrote")
+    if found[-1].name.endswith(f" {RERANKED}"):
         found[-1] = _with_confidences(found[-1], folder / CONFIDENCES, truth)
     return found, truth
+
+
+def lists_in(folder: Path) -> list[tuple[str, ...]]:
+    """Names of queries and database as `match` leaves them beside its results; empty where it has not.
+
+    Raises:
+        GroundTruthError: they are there, but cannot be read.
+    """
+    if not all((folder / name).is_file() for name in LISTS):
+        return []
+    try:
+        return [tuple((folder / name).read_text(encoding="utf-8").splitlines()) for name in LISTS]
+    except (UnicodeDecodeError, OSError) as error:
+        raise GroundTruthError(f"{folder} holds damaged image lists ({error}): run match again") from error
 
 
 def _with_confidences(prediction: Prediction, path: Path, truth: GroundTruth) -> Prediction:
@@ -240,8 +254,6 @@ def asking(source: Path, queries: Sequence[str] | None, database: Sequence[str] 
         source: predictions; what they name counts where no lists are given.
         queries, database: names of images, or None.
     """
-    if source.is_dir() and all((source / name).is_file() for name in LISTS) and queries is None and database is None:
-        queries, database = ((source / name).read_text(encoding="utf-8").splitlines() for name in LISTS)
     complete = database is not None
     if queries is None or database is None:
         if source.is_dir() or source.suffix.lower() == ".npy":

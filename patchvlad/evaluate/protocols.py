@@ -44,7 +44,7 @@ class Protocol:
     def counted(self) -> str:
         """How numbers are counted, in words."""
         within = {
-            "frames": f"{self.frames} frames either way",
+            "frames": f"{self.frames} frame{'' if self.frames == 1 else 's'} either way",
             "poses": "pose of the best match",
         }.get(self.truth, f"{self.radius or 0:g} m")
         groups = f", best of {self.group} cut-outs" if self.group > 1 else ""

@@ -21,7 +21,7 @@ from .metrics import (
     recall,
 )
 from .poses import THRESHOLDS, Poses, pose_errors, shares_within, transfer
-from .predictions import Prediction
+from .predictions import RERANKED, Prediction
 from .uncertainty import CONFIDENCE, DRAWS, Comparison, bootstrap, compare
 
 NEAR = (1.0, 5.0, 10.0, 25.0)  # metres, of which the share of queries localised within is told
@@ -144,10 +144,10 @@ def as_text(evaluations: Sequence[Evaluation], group: int = 1) -> str:
 
 def _table(title: str, width: int, rows: Sequence[tuple]) -> str:
     ks = list(rows[0][1])
-    lines = [f"{title:{width}}" + "".join(f"{'@' + str(k):^18}" for k in ks)]
+    lines = [f"{title:{width}}" + "".join(f"{'@' + str(k):^21}" for k in ks)]
     for name, values, intervals in rows:
         cells = (_cell(values[k], intervals[k]) for k in ks)
-        lines.append(f"{name:{width}}" + "".join(f"{cell:^18}" for cell in cells))
+        lines.append(f"{name:{width}}" + "".join(f"{cell:^21}" for cell in cells))
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -219,23 +219,23 @@ def _protocol(evaluations: Sequence[Evaluation], group: int) -> list[str]:
             f"          {f'best of {group} images a group' if group > 1 else 'nothing grouped'}; brackets: "
             f"{100 * CONFIDENCE:.0f} % intervals, bootstrap over queries, {DRAWS} draws"
         )
-    for found in evaluations:
-        if found.made_by:
-            lines.append(f"{found.name}: {made_by(found.made_by)}")
+    lines += [f"{found.name}: {made_by(found.made_by)}" for found in evaluations if found.made_by]
     return [*lines, f"measured by patchvlad {__version__}"]
 
 
 def made_by(said: dict) -> str:
     """How a method's predictions were made, in words."""
     size = " x ".join(map(str, said.get("image_size", ())))
-    reranked = {None: "all re-ranked", 0: "none re-ranked"}.get(
-        said.get("reranked"), f"{said.get('reranked')} re-ranked"
-    )
-    return (
-        f"preset {said.get('preset')}, model {said.get('model')} {str(said.get('fingerprint'))[:12]}, {size} px, "
-        f"{said.get('matcher')}, {said.get('candidates')} candidates of {said.get('retrieved_by')}, {reranked}, "
-        f"patchvlad {said.get('patchvlad')}"
-    )
+    parts = [
+        f"preset {said.get('preset')}",
+        f"model {said.get('model')} {str(said.get('fingerprint'))[:12]}",
+        f"{size} px",
+        f"{said.get('candidates')} candidates by {said.get('retrieved_by')}",
+    ]
+    if said.get("stage") == RERANKED:
+        depth = said.get("reranked")
+        parts.append(f"{'all' if depth is None else f'the first {depth}'} re-ranked by {said.get('matcher')}")
+    return ", ".join([*parts, f"patchvlad {said.get('patchvlad')}"])
 
 
 # --- as JSON --------------------------------------------------------------------------------------------------------
