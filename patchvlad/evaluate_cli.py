@@ -282,7 +282,7 @@ def _names(arguments: argparse.Namespace) -> list[tuple[str, ...] | None]:
     given = [names(arguments.queries), names(arguments.database)]
     if given == [None, None]:
         for path in getattr(arguments, "predictions", None) or [arguments.source]:
-            given = lists_in(path) or given
+            given = list(lists_in(path)) or given
     return given
 
 

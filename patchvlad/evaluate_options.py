@@ -24,7 +24,7 @@ def add_evaluation_commands(command: Callable[[str, str, str], argparse.Argument
         dest="source",
         nargs="+",
         metavar="S",
-        help="names (@easting@northing@...), exif, msls, or files: .csv of lat and lon, easting and northing, or place; "
+        help="names (@easting@northing@...), exif, msls, or files: .csv of lat, lon or easting, northing, or place; "
         ".csv of query and positives; the reference's .npz; VPR-Bench's .npy (default: names if they hold positions, "
         "else exif)",
     )

@@ -1,0 +1,324 @@
+"""Where photos were taken: names, EXIF, tables, MSLS; distances in one frame against geodesics on the ellipsoid."""
+
+import csv
+import logging
+import shutil
+from pathlib import Path
+
+import generated_city
+import numpy as np
+import pyproj
+import pytest
+from PIL import ExifTags, Image
+
+from patchvlad.errors import GroundTruthError
+from patchvlad.evaluate import geodesy, positions
+from patchvlad.evaluate.positions import Located, in_one_frame
+from patchvlad.features.images import ImageList
+
+GEOD = pyproj.Geod(ellps="WGS84")
+
+
+def located(degrees, source: str = "somewhere") -> Located:
+    degrees = np.array(degrees, dtype=float).reshape(-1, 2)
+    return Located(source, tuple(map(str, range(len(degrees)))), None, (), degrees, np.full(len(degrees), np.nan))
+
+
+def in_utm(utm, zones) -> Located:
+    utm = np.array(utm, dtype=float).reshape(-1, 2)
+    return Located("names", tuple(map(str, range(len(utm)))), utm, tuple(zones), None, np.full(len(utm), np.nan))
+
+
+def images(*names: str) -> ImageList:
+    return ImageList(Path("root"), names)
+
+
+def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(a[:, None] - b[None], axis=2)
+
+
+def geodesics(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.array([[GEOD.inv(p[1], p[0], q[1], q[0])[2] for q in b] for p in a])
+
+
+def write_gps(path: Path, latitude: float, longitude: float, direction: float | None = None) -> Path:
+    """A small photo whose EXIF says where it was taken, as phones write it."""
+
+    def sexagesimal(value: float) -> tuple[float, float, float]:
+        value = abs(value)
+        return int(value), int(value * 60 % 60), round(value * 3600 % 60, 6)
+
+    exif = Image.Exif()
+    gps = {
+        ExifTags.GPS.GPSLatitudeRef: "N" if latitude >= 0 else "S",
+        ExifTags.GPS.GPSLatitude: sexagesimal(latitude),
+        ExifTags.GPS.GPSLongitudeRef: "E" if longitude >= 0 else "W",
+        ExifTags.GPS.GPSLongitude: sexagesimal(longitude),
+    }
+    if direction is not None:
+        gps[ExifTags.GPS.GPSImgDirection] = direction
+    exif.get_ifd(ExifTags.IFD.GPSInfo).update(gps)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (16, 12)).save(path, exif=exif)
+    return path
+
+
+# --- one frame ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("latitude", "longitude", "frame"),
+    [
+        (48.1, 11.6, "UTM zone 32N"),
+        (-33.9, 151.2, "UTM zone 56S"),
+        (10.0, 6.0001, "UTM zone 32N"),  # beside the border of zones 31 and 32
+        (0.0001, 6.0, "UTM zone 31N"),  # where a zone is widest
+        (60.0, 179.9999, "UTM zone 1N"),  # the date line
+        (78.2, 15.6, "UTM zone 33N"),
+    ],
+)
+def test_distances_are_the_geodesic_ones_across_borders_too(latitude: float, longitude: float, frame: str) -> None:
+    generator = np.random.default_rng(0)
+    wide = 0.005 / np.cos(np.radians(latitude))
+    sides = [np.array([latitude, longitude]) + generator.uniform(-1, 1, (20, 2)) * (0.005, wide) for _ in range(2)]
+    for side in sides:
+        side[:, 1] = (side[:, 1] + 180) % 360 - 180
+    queries, database, said = in_one_frame(*map(located, sides))
+    found, true = distances(queries, database), geodesics(*sides)
+    assert np.abs(found / true - 1).max() < 1e-3
+    assert said.startswith("UTM zone")
+    if abs(longitude) < 170 and longitude != 6.0:
+        assert said == frame
+
+
+def test_photos_far_apart_are_measured_from_the_earths_centre() -> None:
+    north = np.array([[59.91, 10.75], [59.9101, 10.75]])  # Oslo
+    both = np.concatenate([north, [[40.42, -3.7], [-33.92, 18.42]]])  # and Madrid and Cape Town
+    queries, database, said = in_one_frame(located(both), located(both))
+    assert said == "metres from the Earth's centre"
+    assert queries.shape == (4, 3)
+    assert distances(queries, database)[0, 1] == pytest.approx(geodesics(north, north)[0, 1], rel=1e-6)
+
+
+def test_degrees_become_metres() -> None:
+    """Against the length of a degree on the WGS84 ellipsoid (NGA's tables: 111,132 m and 78,847 m at 45 degrees)."""
+    origin, north, east = geodesy.earth_centred(np.array([[44.9995, 7.0], [45.0005, 7.0], [44.9995, 7.001]]))
+    assert np.linalg.norm(north - origin) == pytest.approx(111.132, rel=1e-4)
+    assert np.linalg.norm(east - origin) == pytest.approx(78.847, rel=1e-4)
+    across, date_line = geodesy.earth_centred(np.array([[10.0, 179.9999], [10.0, -179.9999]]))
+    assert np.linalg.norm(across - date_line) == pytest.approx(2e-4 * 109_639, rel=1e-3)
+
+
+def test_utm_of_one_zone_stays_as_it_is() -> None:
+    queries, database, said = in_one_frame(in_utm([[5, 6]], ["32N"]), in_utm([[7, 8], [9, 1]], ["32N"] * 2))
+    assert (queries.tolist(), database.tolist(), said) == ([[5, 6]], [[7, 8], [9, 1]], "UTM zone 32N")
+    assert in_one_frame(in_utm([[5, 6]], [""]), in_utm([[7, 8]], [""]))[2] == "UTM"
+
+
+def test_utm_of_two_zones_meets() -> None:
+    degrees = np.array([[50.0, 5.9995], [50.0, 6.0005]])
+    west, east = geodesy.to_utm(degrees[:1], "31N"), geodesy.to_utm(degrees[1:], "32N")
+    queries, database, _ = in_one_frame(in_utm(west, ["31N"]), in_utm(east, ["32N"]))
+    assert distances(queries, database)[0, 0] == pytest.approx(geodesics(degrees[:1], degrees[1:])[0, 0], rel=1e-3)
+
+
+@pytest.mark.parametrize("zone", ["", "32"])
+def test_zones_must_be_known_where_they_differ(zone: str) -> None:
+    with pytest.raises(GroundTruthError, match=r"different UTM zones, and 0 does not say in which.*name all zones"):
+        in_one_frame(in_utm([[5e5, 5e6]], ["31N"]), in_utm([[5e5, 5e6]], [zone]))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ([np.nan, 5.0], r"0 has no position \(1 of 2 have none\)"),
+        ([100.0, 5.0], "0 lies at 100, 5, which is no .* Latitude and longitude seem to be swapped"),
+        ([100.0, 500.0], "0 lies at 100, 500, which is no latitude and longitude in degrees.$"),
+    ],
+)
+def test_positions_that_cannot_be(value: list, said: str) -> None:
+    with pytest.raises(GroundTruthError, match="^somewhere: " + said):
+        in_one_frame(located([value, [48.0, 11.0]]), located([[48.0, 11.0]]))
+
+
+def test_swapped_columns_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    here = np.array([[48.1, 11.6], [48.2, 11.7]])
+    with caplog.at_level(logging.WARNING):
+        in_one_frame(located(here), located(here + 0.001))
+        assert not caplog.messages
+        in_one_frame(located(here[:, ::-1], "q.csv"), located(here))
+    assert "q.csv: queries and database lie" in caplog.text
+    assert "would meet if latitude and longitude were swapped" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        in_one_frame(in_utm([[5.3e6, 6.9e5]], ["32N"]), in_utm([[6.9e5, 5.3e6]], ["32N"]))
+        in_one_frame(in_utm([[48.1, 11.6]], [""]), in_utm([[48.2, 11.7]], [""]))
+    assert "if easting and northing were swapped" in caplog.text
+    assert "look like degrees" in caplog.text
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+
+def test_utm_is_read_from_names() -> None:
+    found = positions.from_names(
+        images(
+            "a/@0584744.96@4476709.92@17@T@040.43692@-080.00100@pano@03@090@005@@@201901@note@.jpg",
+            "@0@00002.3@@@@@1@@@@@@@@.jpg",
+            "@-5.5@1e3@.jpg",
+        )
+    )
+    assert found.utm.tolist() == [[584744.96, 4476709.92], [0, 2.3], [-5.5, 1000]]
+    assert found.zones == ("17N", "", "")
+    assert found.degrees is None
+    np.testing.assert_array_equal(found.headings, [90, np.nan, np.nan])
+
+
+def test_names_of_several_zones_meet_by_their_degrees() -> None:
+    names = ("@714000@5540000@31@U@50.0@5.9995@.jpg", "@285000@5540000@32@U@50.0@6.0005@.jpg")
+    queries, database, said = in_one_frame(
+        positions.from_names(images(*names[:1])), positions.from_names(images(*names[1:]))
+    )
+    assert said.startswith("UTM zone")
+    assert distances(queries, database)[0, 0] == pytest.approx(71.7, rel=1e-2)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "@1.jpg", "@1@2.jpg"])
+def test_names_without_positions_are_refused(name: str) -> None:
+    with pytest.raises(GroundTruthError, match="the name holds no position; it should read @easting@northing"):
+        positions.from_names(images(name))
+
+
+def test_an_empty_field_is_no_position() -> None:
+    with pytest.raises(GroundTruthError, match="has no position"):
+        in_one_frame(*[positions.from_names(images("@@5@.jpg"))] * 2)
+
+
+@pytest.mark.parametrize(
+    ("digits", "letter", "zone"),
+    [
+        ("32", "U", "32N"),
+        ("05", "", "5"),
+        ("56H", "", "56S"),
+        ("1", "n", "1N"),
+        ("", "", ""),
+        ("61", "N", ""),
+        ("x", "", ""),
+    ],
+)
+def test_zones(digits: str, letter: str, zone: str) -> None:
+    assert geodesy.zone_name(digits, letter) == zone
+
+
+# --- EXIF -----------------------------------------------------------------------------------------------------------
+
+
+def test_gps_in_exif_gives_geodesic_distances(shared_data: Path, tmp_path: Path) -> None:
+    """The walk's photos come without their EXIF, so it is written into copies of them."""
+    with open(shared_data / "gps_walk" / "gps.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    degrees = np.array([(float(row["lat"]), float(row["lon"])) for row in rows])
+    for row, (latitude, longitude) in zip(rows, degrees, strict=True):
+        write_gps(tmp_path / row["image"], latitude, longitude, 90.0)
+    names = tuple(row["image"] for row in rows)
+    found = positions.from_exif(ImageList(tmp_path, names))
+    np.testing.assert_allclose(found.degrees, degrees, atol=1e-8)
+    assert (found.headings == 90).all()
+    tabled = positions.from_table(
+        [shared_data / "gps_walk" / "gps.csv"], ImageList(shared_data / "gps_walk", names), "queries"
+    )
+    for source in (found, tabled):
+        queries, database, said = in_one_frame(source, source)
+        assert said == "UTM zone 18N"
+        true = geodesics(degrees, degrees)
+        apart = true > 0.01
+        assert np.abs(distances(queries, database)[apart] / true[apart] - 1).max() < 1e-3
+
+
+def test_a_photo_without_gps_is_named(tmp_path: Path) -> None:
+    write_gps(tmp_path / "a.jpg", -33.9, -70.5)
+    Image.new("RGB", (8, 8)).save(tmp_path / "b.jpg")
+    found = positions.from_exif(ImageList(tmp_path, ("a.jpg", "b.jpg")))
+    np.testing.assert_allclose(found.degrees[0], [-33.9, -70.5], atol=1e-6)
+    with pytest.raises(GroundTruthError, match=r"b.jpg has no position \(1 of 2 have none\)"):
+        found.check()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no photo"])
+def test_photos_that_cannot_be_read_are_named(content: bytes | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(GroundTruthError, match=r"a.jpg (does not exist|cannot be read as an image)"):
+        positions.from_exif(ImageList(tmp_path, ("a.jpg",)))
+
+
+@pytest.mark.parametrize("parts", ["here", None, (), (1, 2, 3, 4), (1, "x", 2), 7])
+def test_strange_gps_is_none_and_no_crash(parts: object) -> None:
+    assert np.isnan(positions._sexagesimal(parts, "N", "S"))
+
+
+def test_degrees_minutes_and_seconds() -> None:
+    assert positions._sexagesimal((10, 30, 36), b"S\0", "S") == pytest.approx(-10.51)
+    assert positions._sexagesimal((10.5,), None, "S") == 10.5
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_tables_go_by_name(tmp_path: Path) -> None:
+    table = write(tmp_path / "p.csv", "heading,image,easting,northing,zone\n7,db/2.jpg,3,4,32N\n,db/1.jpg,1,2,32N\n")
+    found = positions.from_table([table], images("1.jpg", "2.jpg"), "database")
+    assert found.utm.tolist() == [[1, 2], [3, 4]]
+    assert found.zones == ("32N", "32N")
+    np.testing.assert_array_equal(found.headings, [np.nan, 7])
+    two = [
+        write(tmp_path / "q.csv", "image,lat,lon\n1.jpg,1,2\n"),
+        write(tmp_path / "d.csv", "image,lat,lon\n2.jpg,3,4\n"),
+    ]
+    assert positions.from_table(two, images("2.jpg"), "database").degrees.tolist() == [[3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("image,lat,lon\n", "lists no photo"),
+        ("", "no column image; it has none"),
+        ("photo,lat,lon\n1.jpg,1,2\n", "no column image; it has photo, lat, lon"),
+        ("image,lat,lon\n1.jpg,1,2\n", "no line for 1 of 2 images of the database, such as 2.jpg"),
+        ("image,lat,lon\n8.jpg,1,2\n", "names no image of the database: it has '8.jpg'"),
+        ("image,lat\n1.jpg,1\n2.jpg,1\n", "columns image, lat: positions need lat and lon, or easting and northing"),
+    ],
+)
+def test_tables_that_cannot_be(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(GroundTruthError, match=said) as caught:
+        positions.from_table([write(tmp_path / "p.csv", text)], images("1.jpg", "2.jpg"), "database")
+    assert "p.csv" in str(caught.value)
+
+
+# --- MSLS -----------------------------------------------------------------------------------------------------------
+
+
+def test_msls_positions_lie_beside_the_photos_and_cities_apart(tmp_path: Path) -> None:
+    generated_city.write_city(tmp_path, "cph", 0, 2)
+    generated_city.write_city(tmp_path, "sf", 0, 2)
+    sides = [
+        positions.from_msls(ImageList.read(tmp_path / "train_val" / city / role), role)
+        for city in ("cph", "sf")
+        for role in ("query", "database")
+    ]
+    assert sides[0].utm.tolist() == [[5, 5e6], [105, 5e6]]
+    queries, database = positions.apart(
+        positions.from_msls(ImageList.read(tmp_path / "train_val"), "queries"), sides[3]
+    )
+    found = distances(queries.utm, database.utm)
+    assert (found.min(axis=0) < 10).all()  # San Francisco's own
+    assert (found[:4] > 1e6).all()  # and none of Copenhagen's
+    shutil.rmtree(tmp_path / "train_val" / "sf" / "query" / "images")
+    (tmp_path / "train_val" / "cph" / "query" / "postprocessed.csv").unlink()
+    with pytest.raises(GroundTruthError, match=r"postprocessed.csv does not exist: for MSLS the queries must lie"):
+        positions.from_msls(ImageList.read(tmp_path / "train_val" / "cph" / "query"), "queries")
