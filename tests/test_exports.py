@@ -1,11 +1,18 @@
 """Rankings and recalls as others read them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from patchvlad.evaluate.exports import write_kapture_pairs, write_recalls
+from patchvlad.errors import GroundTruthError
+from patchvlad.evaluate.exports import (
+    write_hloc_pairs,
+    write_kapture_pairs,
+    write_msls_predictions,
+    write_recalls,
+)
 from patchvlad.evaluate.metrics import Recall
 from patchvlad.search.retrieval import Ranking
 
@@ -51,7 +58,8 @@ def test_no_pair_is_a_file_of_comments(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_kapture_reads_the_pairs(tmp_path: Path) -> None:
-    tables = pytest.importorskip("kapture.io.csv", exc_type=ImportError)
+    import kapture.io.csv as tables
+
     write_kapture_pairs(tmp_path / "pairs.txt", RANKING)
     assert tables.get_version_from_csv_file(str(tmp_path / "pairs.txt")) == tables.current_format_version()
     with open(tmp_path / "pairs.txt") as file:
@@ -78,3 +86,56 @@ def test_names_with_a_comma_are_warned_about(tmp_path: Path, caplog: pytest.LogC
     ranking = Ranking(np.array([[0]]), np.ones((1, 1), np.float32), ("q, 1.jpg",), ("d.jpg",))
     write_kapture_pairs(tmp_path / "pairs.txt", ranking)
     assert "q, 1.jpg" in caplog.text
+
+
+PLAIN = replace(RANKING, query_names=("q/a.jpg", "q/b.jpg", "q/unreadable.jpg"))
+
+
+def as_hloc_parses(text: str) -> dict[str, list[str]]:
+    """hloc's parse_retrieval."""
+    found: dict[str, list[str]] = {}
+    for line in text.rstrip("\n").split("\n"):
+        if line:
+            query, image = line.split()
+            found.setdefault(query, []).append(image)
+    return found
+
+
+def as_colmap_reads(text: str) -> list[tuple[str, str]]:
+    """COLMAP's ReadImagePairsText: comments and empty lines are skipped, two names up to a space each."""
+    pairs = []
+    for line in text.splitlines():
+        line = line.strip()
+        if line and line[0] != "#":
+            first, _, rest = line.partition(" ")
+            pairs.append((first.strip(), rest.partition(" ")[0].strip()))
+    return pairs
+
+
+def test_hloc_and_colmap_read_the_pairs(tmp_path: Path) -> None:
+    write_hloc_pairs(tmp_path / "pairs.txt", PLAIN, "query/", "db/")
+    text = (tmp_path / "pairs.txt").read_text()
+    assert as_hloc_parses(text) == {"query/q/a.jpg": ["db/x/3.jpg", "db/1.jpg"], "query/q/b.jpg": ["db/2.jpg"]}
+    assert as_colmap_reads(text) == [
+        ("query/q/a.jpg", "db/x/3.jpg"),
+        ("query/q/a.jpg", "db/1.jpg"),
+        ("query/q/b.jpg", "db/2.jpg"),
+    ]
+
+
+def test_spaces_are_refused_where_a_format_cannot_hold_them(tmp_path: Path) -> None:
+    for write in (write_hloc_pairs, write_msls_predictions):
+        with pytest.raises(GroundTruthError, match=r"the format knows no spaces, as in .q/b c.jpg.: rename the image"):
+            write(tmp_path / "pairs.txt", RANKING)
+    assert not list(tmp_path.iterdir())
+
+
+def test_mapillary_sls_reads_the_predictions(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ranking = replace(PLAIN, indices=np.array([[2, 0], [1, 0], [-1, -1]]), scores=np.zeros((3, 2), dtype=np.float32))
+    write_msls_predictions(tmp_path / "p.txt", ranking)
+    assert np.loadtxt(tmp_path / "p.txt", ndmin=2, dtype=str).tolist() == [["a", "3", "1"], ["b", "2", "1"]]
+    assert "2 images a query, and 1 queries without any: mapillary_sls wants 20 of every query" in caplog.text
+    write_msls_predictions(tmp_path / "p.txt", PLAIN)  # rankings of different length are cut to the shortest
+    assert np.loadtxt(tmp_path / "p.txt", ndmin=2, dtype=str).tolist() == [["a", "3"], ["b", "2"]]
+    with pytest.raises(GroundTruthError, match="two images of the queries have the same file name"):
+        write_msls_predictions(tmp_path / "p.txt", replace(PLAIN, query_names=("q/a.jpg", "r/a.jpg", "c.jpg")))

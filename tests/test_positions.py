@@ -9,7 +9,8 @@ import generated_city
 import numpy as np
 import pyproj
 import pytest
-from PIL import ExifTags, Image
+from PIL import Image
+from tiny import write_gps
 
 from patchvlad.errors import GroundTruthError
 from patchvlad.evaluate import geodesy, positions
@@ -39,28 +40,6 @@ def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def geodesics(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.array([[GEOD.inv(p[1], p[0], q[1], q[0])[2] for q in b] for p in a])
-
-
-def write_gps(path: Path, latitude: float, longitude: float, direction: float | None = None) -> Path:
-    """A small photo whose EXIF says where it was taken, as phones write it."""
-
-    def sexagesimal(value: float) -> tuple[float, float, float]:
-        value = abs(value)
-        return int(value), int(value * 60 % 60), round(value * 3600 % 60, 6)
-
-    exif = Image.Exif()
-    gps = {
-        ExifTags.GPS.GPSLatitudeRef: "N" if latitude >= 0 else "S",
-        ExifTags.GPS.GPSLatitude: sexagesimal(latitude),
-        ExifTags.GPS.GPSLongitudeRef: "E" if longitude >= 0 else "W",
-        ExifTags.GPS.GPSLongitude: sexagesimal(longitude),
-    }
-    if direction is not None:
-        gps[ExifTags.GPS.GPSImgDirection] = direction
-    exif.get_ifd(ExifTags.IFD.GPSInfo).update(gps)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (16, 12)).save(path, exif=exif)
-    return path
 
 
 # --- one frame ------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_positions import write_gps
+from tiny import write_gps
 
 from patchvlad.errors import GroundTruthError
 from patchvlad.evaluate.ground_truth import GroundTruth
@@ -78,7 +78,7 @@ def test_labels(tmp_path: Path) -> None:
 def test_frames_correspond_by_row() -> None:
     truth = make_ground_truth(images(*"abc"), images(*"vwxyz"), frames=1)
     assert rows(truth) == [[0, 1], [0, 1, 2], [1, 2, 3]]
-    assert truth.protocol == "positives within 1 frames"
+    assert truth.protocol == "positives within 1 frame"
     stepped = make_ground_truth(images(*"abc"), images(*"vwxyz"), frames=0, frame_step=2)
     assert rows(stepped) == [[0], [2], [4]]
     assert stepped.protocol == "positives within 0 frames, every query 2 frames after the last"

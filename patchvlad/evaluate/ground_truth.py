@@ -90,7 +90,8 @@ class GroundTruth:
 
         found = cKDTree(database).query_ball_point(queries, radius, return_sorted=True)
         positives = tuple(np.array(rows, dtype=np.int64) for rows in found)
-        protocol = f"positives within {radius:g} {unit}" if unit != "labels" else "positives of the same label"
+        within = f"{radius:g} {unit.removesuffix('s') if radius == 1 else unit}"
+        protocol = f"positives within {within}" if unit != "labels" else "positives of the same label"
         if heading_limit is None:
             headings = None
         else:

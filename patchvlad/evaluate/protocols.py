@@ -131,14 +131,9 @@ def find(chosen: Protocol, root: Path, lists: Mapping[str, Path] | None = None) 
         raise ImageError(f"{root} is no folder: give the one that {chosen.name} lies in")
     problems = []
     sides = {}
-    for kind, where, count in (
-        ("queries", chosen.queries, chosen.query_count),
-        ("database", chosen.database, chosen.database_count),
-    ):
+    for kind, count in (("queries", chosen.query_count), ("database", chosen.database_count)):
         try:
-            images = (
-                _of_cities(chosen, root, kind) if chosen.truth == "msls" else _images(root, where, chosen.list_root)
-            )
+            images = _side(chosen, root, kind, (lists or {}).get(kind))
         except (ImageError, GroundTruthError) as error:
             sides[kind] = ImageList(root, ())
             problems.append(f"{kind}: {error}")
@@ -152,6 +147,15 @@ def find(chosen: Protocol, root: Path, lists: Mapping[str, Path] | None = None) 
             problems.append(f"{kind}: {len(images)} images, there should be {count}")
     problems += [f"{pattern} is missing" for pattern in chosen.files if not any(root.glob(pattern))]
     return Dataset(chosen, sides["queries"], sides["database"], tuple(problems))
+
+
+def _side(chosen: Protocol, root: Path, kind: str, listed: Path | None) -> ImageList:
+    """Images of "queries" or "database": of a list if one is given, else where the protocol expects them."""
+    if listed is not None:
+        return _below(root, ImageList.read(listed, None if listed.is_dir() else root))
+    if chosen.truth == "msls":
+        return _of_cities(chosen, root, kind)
+    return _images(root, chosen.queries if kind == "queries" else chosen.database, chosen.list_root)
 
 
 def _images(root: Path, where: str, list_root: str) -> ImageList:

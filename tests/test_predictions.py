@@ -1,0 +1,203 @@
+"""Rankings of any method, read from the files that other tools write."""
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from patchvlad.errors import GroundTruthError
+from patchvlad.evaluate.exports import FORMATS, write_kapture_pairs
+from patchvlad.evaluate.ground_truth import GroundTruth
+from patchvlad.evaluate.predictions import asking, read_predictions
+from patchvlad.search.retrieval import Ranking
+
+QUERIES = ("a.jpg", "b.jpg", "c.jpg")
+DATABASE = ("x/1.jpg", "x/2.jpg", "3.jpg", "4.jpg")
+TRUTH = GroundTruth.from_rows([[0], [1], []], 4, "by hand").named(QUERIES, DATABASE)
+RANKING = Ranking(
+    np.array([[2, 0, 3], [1, 3, 0], [3, 1, 2]]),
+    np.array([[0.75, 0.5, -1.5], [1.0, 1.0, 0.25], [9, 8, 7]], dtype=np.float32),
+    QUERIES,
+    DATABASE,
+)
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def read(path: Path, truth: GroundTruth = TRUTH) -> Ranking:
+    (found,), _ = read_predictions(path, truth)
+    return found.ranking
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_what_is_exported_is_read_back_and_nothing_is_lost(form: str, tmp_path: Path) -> None:
+    FORMATS[form](tmp_path / "p.txt", RANKING)
+    (found,), truth = read_predictions(tmp_path / "p.txt", TRUTH)
+    assert found.ranking.indices.tolist() == RANKING.indices.tolist()
+    assert truth is TRUTH
+    if form == "kapture":
+        assert found.ranking.scores.tolist() == RANKING.scores.tolist()
+        assert found.comparable
+    else:
+        assert (np.diff(found.ranking.scores, axis=1) < 0).all()
+        assert found.comparable is None
+
+
+@pytest.mark.parametrize("form", ["kapture", "hloc", "colmap"])
+def test_prefixes_lead_elsewhere_and_back(form: str, tmp_path: Path) -> None:
+    FORMATS[form](tmp_path / "p.txt", RANKING, "query/", "db/")
+    assert "query/a.jpg" in (tmp_path / "p.txt").read_text()
+    assert read(tmp_path / "p.txt").indices.tolist() == RANKING.indices.tolist()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# kapture format: 1.1\n# query, map, score\na.jpg, 3.jpg, 2\nb.jpg, x/2.jpg, 1\na.jpg, x/1.jpg, 1\n",
+        "a.jpg,3.jpg,2\nb.jpg,x/2.jpg,1\na.jpg,x/1.jpg,1\n",
+        "a.jpg, 3.jpg\nb.jpg, x/2.jpg\na.jpg, x/1.jpg\n",
+        "a.jpg 3.jpg\nb.jpg x/2.jpg\na.jpg x/1.jpg\n\n",
+        "# a comment\nb 2\na 3 1\n",
+    ],
+    ids=["kapture", "no header", "no scores", "hloc", "MSLS"],
+)
+def test_forms(text: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        found = read(write(tmp_path / "p.txt", text))
+    assert found.indices.tolist() == [[2, 0], [1, -1], [-1, -1]]
+    assert found.scores[0, 0] > found.scores[0, 1] > found.scores[2, 0] == -np.inf
+    assert caplog.messages == [f"{tmp_path / 'p.txt'} says nothing of 1 queries, such as c.jpg: missed"]
+
+
+def test_images_that_the_database_lacks_take_a_place_and_are_no_positives(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path / "p.txt", "a.jpg 9.jpg\na.jpg x/1.jpg\nb.jpg 9.jpg\nc.jpg x/1.jpg\nz.jpg x/1.jpg\n")
+    with caplog.at_level(logging.WARNING):
+        (found,), truth = read_predictions(path, TRUTH)
+    assert found.ranking.indices.tolist() == [[4, 0], [4, -1], [0, -1]]
+    assert truth.database == len(found.ranking.database_names) == 5
+    assert [message.split(": ", 1)[1] for message in caplog.messages] == [
+        "1 images, such as 9.jpg, are not of the database: no positives",
+        "1 queries, such as z.jpg, are not asked for: ignored",
+    ]
+
+
+def test_a_database_that_is_not_known_whole_grows_without_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path / "p.txt", "a.jpg 9.jpg\nb.jpg x/1.jpg\nc.jpg 9.jpg\n")
+    with caplog.at_level(logging.WARNING):
+        _, truth = read_predictions(path, replace(TRUTH, complete=False))
+    assert truth.database_names == (*DATABASE, "9.jpg")
+    assert not caplog.messages
+
+
+def test_rows_of_an_array(tmp_path: Path) -> None:
+    np.save(tmp_path / "p.npy", np.array([[2, -1], [1, 0], [3, 3]]))
+    found = read(tmp_path / "p.npy", GroundTruth.from_rows([[0], [1], []], 4, "by hand"))
+    assert found.indices.tolist() == [[2, -1], [1, 0], [3, 3]]
+    assert found.scores.tolist() == [[0, -np.inf], [0, -1], [0, -1]]
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (np.zeros((2, 3), dtype=int), "holds 2 queries and rows 0 to 0, but the ground truth 3 queries and 4 database"),
+        (np.full((3, 1), 4), "rows 0 to 4"),
+        (np.full((3, 1), -2), "rows -2 to 0"),
+        (np.zeros((3, 1)), "holds float64"),
+        (np.zeros(3, dtype=int), r"holds int64 \(3,\)"),
+        (np.array([[None]]), "cannot be read as an array of rows"),
+    ],
+)
+def test_arrays_that_do_not_fit(array: np.ndarray, said: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "p.npy", array)
+    with pytest.raises(GroundTruthError, match=said):
+        read(tmp_path / "p.npy")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is empty: it holds no prediction"),
+        ("# kapture format: 1.1\n", "is empty"),
+        ("a.jpg, 3.jpg, high\n", "line 1: could not convert string to float: 'high'; it should read query, map image"),
+        ("a.jpg, 3.jpg, 1\na.jpg, 3.jpg\n", "line 2: 2 fields; it should read"),
+        ("a.jpg, 3.jpg, nan\n", "line 1: a score that is no number"),
+        ("a\na 1 2\n", "line 1 is no known format: give kapture or hloc pairs, or MSLS predictions"),
+        ("a 1 2\na 1 2\n", "is no known format"),
+        ("z.jpg 3.jpg\n", "names no image of the queries: it has 'z.jpg', among the queries is 'a.jpg'"),
+        ("a.jpg z.jpg\n", "names no image of the database: it has 'z.jpg'"),
+    ],
+)
+def test_files_that_cannot_be(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(GroundTruthError, match=said) as caught:
+        read(write(tmp_path / "p.txt", text))
+    assert "p.txt" in str(caught.value)
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(GroundTruthError, match="is no text file of predictions"):
+        read(tmp_path / "p.txt")
+    with pytest.raises(GroundTruthError, match="does not exist: give predictions, or the folder"):
+        read(tmp_path / "nowhere.txt")
+    with pytest.raises(GroundTruthError, match=r"holds no NetVLAD_predictions.txt: give the folder"):
+        read(tmp_path)
+    with pytest.raises(GroundTruthError, match="give the image lists with --queries and --database"):
+        read(write(tmp_path / "q.txt", "a 1\n"), GroundTruth.from_rows([[0]], 1, "by hand"))
+
+
+def write_results(folder: Path) -> Path:
+    """What `match` leaves: candidates, and the same in another order with scores of two kinds."""
+    write_kapture_pairs(folder / "NetVLAD_predictions.txt", RANKING)
+    turned = replace(RANKING, indices=RANKING.indices[:, ::-1])
+    write_kapture_pairs(folder / "PatchNetVLAD_predictions.txt", turned)
+    write_kapture_pairs(folder / "PatchNetVLAD_confidences.txt", replace(turned, scores=RANKING.scores / 10))
+    for name, images in (("queries", QUERIES), ("database", DATABASE)):
+        (folder / f"{name}.txt").write_text("".join(f"{image}\n" for image in images))
+    (folder / "results.json").write_text(json.dumps({"preset": "lite"}))
+    return folder
+
+
+def test_results_are_both_stages_with_scores_that_compare_across_queries(tmp_path: Path) -> None:
+    folder = write_results(tmp_path / "mine")
+    found, _ = read_predictions(folder, GroundTruth.from_rows([[0], [1], []], 4, "by hand"))  # has no names
+    assert [(one.name, one.comparable) for one in found] == [("mine NetVLAD", True), ("mine PatchNetVLAD", True)]
+    assert found[1].ranking.indices[0].tolist() == [3, 0, 2]
+    np.testing.assert_allclose(found[1].ranking.scores, RANKING.scores / 10, atol=1e-6)
+    assert found[1].made_by == {"preset": "lite", "stage": "PatchNetVLAD"}
+
+
+def test_without_confidences_scores_of_a_reranking_do_not_compare(tmp_path: Path) -> None:
+    folder = write_results(tmp_path)
+    (folder / "PatchNetVLAD_confidences.txt").unlink()
+    found, _ = read_predictions(folder, TRUTH)
+    assert [one.comparable for one in found] == [True, False]
+
+
+def test_damaged_results_are_refused(tmp_path: Path) -> None:
+    folder = write_results(tmp_path)
+    write_kapture_pairs(folder / "PatchNetVLAD_confidences.txt", RANKING)
+    with pytest.raises(GroundTruthError, match="does not belong to the predictions beside it: run match again"):
+        read_predictions(folder, TRUTH)
+    (folder / "results.json").write_text("{")
+    with pytest.raises(GroundTruthError, match=r"results.json is damaged"):
+        read_predictions(folder, TRUTH)
+
+
+def test_predictions_alone_say_whose_they_are(tmp_path: Path) -> None:
+    path = write(tmp_path / "p.txt", "a.jpg 3.jpg\nb.jpg x/2.jpg\n")
+    truth = asking(path, None, None)
+    assert (truth.query_names, truth.database_names) == (("a.jpg", "b.jpg"), ("3.jpg", "x/2.jpg"))
+    assert not truth.complete
+    np.save(tmp_path / "p.npy", np.zeros((1, 1), dtype=int))
+    with pytest.raises(GroundTruthError, match="does not name its images: give their lists"):
+        asking(tmp_path / "p.npy", None, None)
