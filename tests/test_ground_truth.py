@@ -280,3 +280,116 @@ def test_csv_without_lists_names_its_own_images(tmp_path: Path) -> None:
 def test_csv_names_may_lack_folders_that_the_images_have(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "gt.csv", "query,positives\na.jpg,1.jpg;x/2.jpg\n")
     assert rows(GroundTruth.read(path, ["set/q/a.jpg"], ["set/db/1.jpg", "set/db/x/2.jpg"])) == [[0, 1]]
+
+
+# --- VPR-Bench's .npy -----------------------------------------------------------------------------------------------
+
+
+def write_npy(path: Path, *lines: tuple) -> Path:
+    """An array of (query row, positive rows), as VPR-Bench saves it."""
+    array = np.empty((len(lines), 2), dtype=object)
+    for row, (query, positives) in enumerate(lines):
+        array[row, 0], array[row, 1] = query, positives
+    np.save(path, array)
+    return path
+
+
+def test_npy_of_vpr_bench_lists_rows(tmp_path: Path) -> None:
+    path = write_npy(tmp_path / "gt.npy", (1, np.array([2, 0])), (0, [1]))
+    truth = GroundTruth.read(path, QUERIES, DATABASE)
+    assert rows(truth) == [[1], [0, 2]]
+    assert truth.protocol == "positives listed in gt.npy"
+    numbers = write_npy(tmp_path / "n.npy", (np.int64(0), []), (np.int32(1), [np.int64(2)]))
+    assert rows(GroundTruth.read(numbers, QUERIES, DATABASE)) == [[], [2]]
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ([(0, [0])], "has 1 queries, rows 0 to 0, but 2 were given: use the image list"),
+        ([(0, [0]), (2, [0])], "has 2 queries, rows 0 to 2, but 2 were given"),
+        ([(0, [0]), (0, [0])], "has 2 queries, rows 0 to 0, but 2 were given"),
+        ([(0, [3]), (1, [0])], "query 0 has the positive 3, but the database has 3 images: use the image list"),
+        ([(0, [-1]), (1, [0])], "query 0 has the positive -1"),
+        ([(0, ["x"]), (1, [0])], "is no ground truth of VPR-Bench"),
+        ([(0, None), (1, [0])], "is no ground truth of VPR-Bench"),
+    ],
+)
+def test_npy_that_cannot_be(lines: list, said: str, tmp_path: Path) -> None:
+    assert said in refusal(write_npy(tmp_path / "gt.npy", *lines), QUERIES, DATABASE)
+
+
+def test_npy_needs_lists_and_other_arrays_are_refused(tmp_path: Path) -> None:
+    path = write_npy(tmp_path / "gt.npy", (0, [0]))
+    assert "reading it needs the image lists of queries and database" in refusal(path)
+    assert "a radius does not apply" in refusal(path, QUERIES, DATABASE, radius=5)
+    for array in (np.zeros((2, 3)), np.zeros(4), np.array("text")):
+        np.save(path, array)
+        assert "is no ground truth of VPR-Bench" in refusal(path, QUERIES, DATABASE)
+    path.write_bytes(b"\x93NUMPY\x09\x00")
+    assert "is no ground truth of VPR-Bench" in refusal(path, QUERIES, DATABASE)
+
+
+def test_npy_executes_nothing(tmp_path: Path) -> None:
+    trap = Trap(tmp_path / "sprung")
+    for hidden in (trap, [trap], np.array([trap], dtype=object)):
+        path = write_npy(tmp_path / "gt.npy", (0, hidden), (1, [0]))
+        assert "mkdir, which no array of numbers needs" in refusal(path, QUERIES, DATABASE)
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": (2, 2)})
+        file.write(pickle.dumps(trap))
+    refusal(path, QUERIES, DATABASE)
+    assert not trap.folder.exists()
+
+
+def test_npy_damaged_anywhere_gives_a_truth_or_a_named_error(tmp_path: Path) -> None:
+    path = write_npy(tmp_path / "gt.npy", (0, [0, 1]), (1, [2]))
+    whole = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    for seed in range(200):
+        generator = np.random.default_rng(seed)
+        content = whole.copy()
+        content[generator.integers(0, len(content), 2)] = generator.integers(0, 256, 2)
+        path.write_bytes(content.tobytes()[: generator.integers(10, len(content) + 1)])
+        try:
+            GroundTruth.read(path, QUERIES, DATABASE)
+        except GroundTruthError as error:
+            assert str(path) in str(error)
+
+
+# --- written and described ------------------------------------------------------------------------------------------
+
+
+def test_names_in_an_npz_are_checked(tmp_path: Path) -> None:
+    truth = GroundTruth.from_positions(np.zeros((2, 2)), np.zeros((3, 2)), 5).named(QUERIES, DATABASE)
+    truth.write(tmp_path / "gt.npz")
+    again = GroundTruth.read(tmp_path / "gt.npz")
+    assert (again.query_names, again.database_names) == (QUERIES, DATABASE)
+    below = GroundTruth.read(tmp_path / "gt.npz", [f"q/{name}" for name in QUERIES], DATABASE)
+    assert below.query_names == ("q/a.jpg", "q/b/c.jpg")
+    swapped = refusal(tmp_path / "gt.npz", QUERIES[::-1], DATABASE)
+    assert "is of other queries, or in another order: a.jpg is not where it should be" in swapped
+    assert "names no image of the database" in refusal(tmp_path / "gt.npz", QUERIES, ("x", "y", "z"))
+
+
+def test_a_csv_holds_no_semicolons_and_needs_names(tmp_path: Path) -> None:
+    truth = GroundTruth.from_rows([[0]], 1, "by hand")
+    with pytest.raises(GroundTruthError, match=r"a .csv names its images: give their lists"):
+        truth.write(tmp_path / "gt.csv")
+    with pytest.raises(GroundTruthError, match=r"cannot hold names with a semicolon, such as a;b: write an .npz"):
+        truth.named(["a;b"], ["c"]).write(tmp_path / "gt.csv")
+    with pytest.raises(GroundTruthError, match=r"is written as .npz or .csv"):
+        truth.write(tmp_path / "gt.txt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_made_is_told() -> None:
+    positives = [[], [0], [1], [0, 1, 2], list(range(30)), []]
+    truth = GroundTruth.from_rows(positives, 30, "by hand").named(list("abcdef"), list(map(str, range(30))))
+    assert truth.describe().splitlines() == [
+        "6 queries, 30 database images, by hand",
+        "          0 positives:      2 queries",
+        "          1 positive :      2 queries",
+        "     2 to 5 positives:      1 queries",
+        "21 and more positives:      1 queries",
+        "without any: a, f",
+    ]

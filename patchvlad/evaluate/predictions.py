@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from ..arrays import read_array
 from ..errors import GroundTruthError
 from ..search.retrieval import Ranking
 from .ground_truth import GroundTruth
@@ -135,8 +136,8 @@ def _with_confidences(prediction: Prediction, path: Path, truth: GroundTruth) ->
 
 def _from_rows(path: Path, truth: GroundTruth) -> Prediction:
     try:
-        rows = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        rows = read_array(path)
+    except ValueError as error:
         raise GroundTruthError(f"{path} cannot be read as an array of rows ({error})") from error
     if rows.ndim != 2 or not np.issubdtype(rows.dtype, np.integer):
         raise GroundTruthError(f"{path} holds {rows.dtype} {rows.shape}: rows are whole numbers, one line a query")

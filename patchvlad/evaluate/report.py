@@ -123,7 +123,7 @@ def compare_all(evaluations: Sequence[Evaluation]) -> list[tuple[Evaluation, Com
 
 def as_text(evaluations: Sequence[Evaluation], group: int = 1) -> str:
     """The tables and the protocol."""
-    width = max(len(found.name) for found in evaluations) + 2
+    width = max(16, *(len(found.name) for found in evaluations)) + 2
     parts = []
     measured = [found for found in evaluations if found.recall is not None]
     if measured:

@@ -2,29 +2,21 @@
 
 import csv
 import io
-import pickle
-import zipfile
-import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from natsort import natsorted
 
+from ..arrays import DAMAGE, read_object_array
 from ..atomic import replacing, write_text
 from ..errors import GroundTruthError
 from .ground_truth import UNITS, GroundTruth, check_counts
 from .names import finder, read_table
 
 # --- .npz: the reference's utmQ, utmDb and posDistThr, and what we add ----------------------------------------------
-
-# What reading a file that is no .npz, or a damaged one, raises: NumPy's own, zipfile's, and what a lone .npy leads to.
-_NPZ_ERRORS = (
-    *(OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error),
-    *(TypeError, AttributeError),
-)
 
 
 def from_npz(path: Path, radius: float | None) -> GroundTruth:
@@ -34,7 +26,7 @@ def from_npz(path: Path, radius: float | None) -> GroundTruth:
             queries, database = values["utmQ"].astype(np.float64), values["utmDb"].astype(np.float64)
             radius = float(values["posDistThr"].item()) if radius is None else radius
             more = {name: values[name] for name in values.files if name in _OURS}
-    except _NPZ_ERRORS as error:
+    except DAMAGE as error:
         raise GroundTruthError(f"{path} is no ground truth .npz with utmQ, utmDb and posDistThr ({error})") from error
     try:
         unit = str(more.get("unit", "m"))
@@ -131,8 +123,8 @@ def from_vpr_bench(path: Path, query_names: Sequence[str], database_names: Seque
     """Reads positives by row."""
     positives: list[list[int]] = [[] for _ in query_names]
     try:
-        said = [(int(query), [int(row) for row in np.ravel(rows)]) for query, rows in _object_array(path)]
-    except (ValueError, TypeError, OSError, EOFError, pickle.UnpicklingError, AttributeError, IndexError) as error:
+        said = [(int(query), [int(row) for row in np.ravel(rows)]) for query, rows in read_object_array(path)]
+    except (ValueError, TypeError) as error:
         raise GroundTruthError(
             f"{path} is no ground truth of VPR-Bench, an array of (query row, positive rows) ({error})"
         ) from error
@@ -149,35 +141,3 @@ def from_vpr_bench(path: Path, query_names: Sequence[str], database_names: Seque
     except GroundTruthError as error:
         raise GroundTruthError(f"{path}: {error}") from error
     return truth.named(query_names, database_names)
-
-
-def _object_array(path: Path) -> np.ndarray:
-    """Reads an .npy of Python objects, of which only arrays, lists and numbers are accepted: nothing is executed."""
-    with open(path, "rb") as file:
-        version = np.lib.format.read_magic(file)
-        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        if version not in readers:
-            raise ValueError(f"version {version} of the format")
-        shape, _, dtype = readers[version](file)
-        if not dtype.hasobject:
-            file.seek(0)
-            return np.load(file, allow_pickle=False)
-        found = _ArraysOnly(file).load()
-    if not isinstance(found, np.ndarray) or found.shape != shape:
-        raise ValueError("its contents are not what its header says")
-    return found
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Finds nothing but what NumPy's own arrays and numbers are made of."""
-
-    def find_class(self, module: str, name: str) -> object:
-        parts: Mapping[str, object] = {
-            "_reconstruct": np.empty(0).__reduce__()[0],
-            "scalar": np.int64(0).__reduce__()[0],
-            "ndarray": np.ndarray,
-            "dtype": np.dtype,
-        }
-        if module in ("numpy", "numpy.core.multiarray", "numpy._core.multiarray") and name in parts:
-            return parts[name]
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no array of numbers needs")

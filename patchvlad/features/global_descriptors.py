@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..arrays import read_array
 from ..atomic import replacing
 from ..errors import StoreError
 
@@ -82,8 +83,8 @@ def write_global_descriptors(path: str | os.PathLike, names: Sequence[str], valu
 
 def _read_npy(path: Path, names: Sequence[str]) -> np.ndarray:
     try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        values = read_array(path)
+    except ValueError as error:
         raise StoreError(f"{path} cannot be read as .npy ({error})") from error
     if values.ndim != 2 or values.dtype.kind not in "fiu":
         raise StoreError(f"{path} holds {values.dtype} {values.shape}: descriptors are numbers, one row an image")

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
+from ..arrays import read_array
 from ..atomic import write_text
 from ..errors import MismatchError, StoreError
 from ..model.network import Descriptors
@@ -105,8 +106,8 @@ class FeatureStore:
     def _array(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         path = self.folder / name
         try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            array = read_array(path, mapped=True)
+        except ValueError as error:
             raise StoreError(f"{path} is missing or damaged ({error}): extract again") from error
         if array.shape != shape:
             raise StoreError(f"{path} has shape {array.shape} where the manifest says {shape}: extract again")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..arrays import read_array
 from ..errors import ConfigError, MismatchError
 from ..features.global_descriptors import GlobalDescriptors
 from ..features.store import FeatureStore
@@ -122,11 +123,9 @@ def read_candidates(path: str | os.PathLike, queries: FeatureStore, database: Fe
         MismatchError: the file is none, or does not fit the stores.
     """
     try:
-        indices = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        indices = read_array(path)
+    except ValueError as error:
         raise MismatchError(f"{path} cannot be read as an .npy of candidates ({error})") from error
-    if not isinstance(indices, np.ndarray):
-        raise MismatchError(f"{path} must hold one array of candidates, not an archive: save it with numpy.save")
     if indices.ndim != 2 or len(indices) != len(queries) or indices.dtype.kind not in "iu":
         raise MismatchError(f"{path} must hold whole numbers, {len(queries)} rows, not {indices.dtype} {indices.shape}")
     if indices.size and not -1 <= indices.min() <= indices.max() < len(database):
