@@ -281,7 +281,7 @@ def _names(arguments: argparse.Namespace) -> list[tuple[str, ...] | None]:
 
     given = [names(arguments.queries), names(arguments.database)]
     if given == [None, None]:
-        for path in getattr(arguments, "predictions", None) or [arguments.source]:
+        for path in arguments.predictions if "predictions" in arguments else [arguments.source]:
             given = list(lists_in(path)) or given
     return given
 

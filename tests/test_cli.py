@@ -30,13 +30,20 @@ PLACES_OPTIONS = [
     *("DATASET", "--radius", "--negative-radius", "--validation-radius", "--heading-limit", "--validation"),
     *("--cities", "--validation-cities", "--panoramas", "--seed"),
 ]
+COUNTING_OPTIONS = ["--dataset", "--group"]
+LIST_OPTIONS = ["--queries", "--database", "--root"]
+POSE_OPTIONS = ["--database-poses", "--pose-format"]
 OPTIONS = {
-    "": ["demo", "extract", "match", "compare", "fit", "places", "train", "add-pca", "models", "--version"],
+    "": [
+        *("demo", "extract", "match", "compare", "fit", "places", "train", "add-pca", "models", "--version"),
+        *("ground-truth", "list", "datasets", "check-dataset", "evaluate", "export"),
+    ],
     "demo": ["--out"],
     "extract": ["photos", "--root", "--out", *MODEL_OPTIONS, *EXTRACTION_OPTIONS],
     "match": [
         *("--queries", "--database", "--out", "--root", "--ground-truth", "--radius", "--candidates", "--rerank"),
-        *("--matcher", "--time-budget", "--figures", *MODEL_OPTIONS, *EXTRACTION_OPTIONS),
+        *("--matcher", "--time-budget", "--figures", "--descriptors", *COUNTING_OPTIONS),
+        *(*MODEL_OPTIONS, *EXTRACTION_OPTIONS),
     ],
     "compare": ["A", "B", "--plot", "--matcher", *MODEL_OPTIONS],
     "fit": [
@@ -61,6 +68,18 @@ OPTIONS = {
     "add-pca": [
         *("CHECKPOINT", "photos", "--components", "--out", "--images", "--samples", "--memory", "--seed", "--i-know"),
         *("--reference-format", "--device"),
+    ],
+    "ground-truth": [*LIST_OPTIONS, "--out", "--from", "--radius", "--heading-limit", "--frames", "--frame-step"],
+    "list": ["photos", "--out", "--root"],
+    "datasets": [],
+    "check-dataset": ["NAME", "ROOT", "--queries", "--database", "--write"],
+    "evaluate": [
+        *("PREDICTIONS", "--ground-truth", *LIST_OPTIONS, "--radius", "--ks", "--denominator", *COUNTING_OPTIONS),
+        *("--descriptors", "--query-poses", *POSE_OPTIONS, "--json", "--figure"),
+    ],
+    "export": [
+        *("SOURCE", "--format", "--out", "--stage", "--top", "--query-prefix", "--map-prefix", *LIST_OPTIONS),
+        *(*POSE_OPTIONS, "--pose-folders"),
     ],
     "models": ["download"],
     "models download": ["NAME", "--all"],
