@@ -149,9 +149,10 @@ def _write_dataset(
 def do_evaluate(arguments: argparse.Namespace) -> None:
     """patchvlad evaluate"""
     from .atomic import write_text
+    from .cli import bar
     from .evaluate.figures import write_evaluation_figure
     from .evaluate.predictions import asking, read_predictions
-    from .evaluate.protocols import groups_of
+    from .evaluate.protocols import groups_of, protocol
     from .evaluate.report import as_json, as_text, evaluate
 
     if not arguments.predictions and not arguments.descriptors:
@@ -162,8 +163,11 @@ def do_evaluate(arguments: argparse.Namespace) -> None:
         raise ConfigError("without --ground-truth or poses nothing can be measured: give one of both")
     group, denominator = counting(arguments)
     names = _names(arguments)
+    benchmark = protocol(arguments.dataset) if arguments.dataset else None
     if arguments.ground_truth is not None:
         truth = _read_truth(arguments, names)
+        if benchmark is not None and benchmark.truth == "frames":  # the reference's .npz cannot say so
+            truth = replace(truth, unit="frames")
     else:
         if not arguments.predictions:
             raise ConfigError("descriptors need a ground truth: give --ground-truth")
@@ -179,18 +183,23 @@ def do_evaluate(arguments: argparse.Namespace) -> None:
         predictions = [replace(p, ranking=replace(p.ranking, database_names=truth.database_names)) for p in predictions]
     if not truth.complete and group > 1:
         raise ConfigError("groups need the whole database in its order: give its list with --database")
-    evaluations = [
-        evaluate(
-            prediction,
-            truth if arguments.ground_truth is not None else None,
-            arguments.ks,
-            denominator,
-            groups_of(truth.database, group),
-            _poses(arguments, truth),
-        )
-        for prediction in _told_apart(predictions)
-    ]
+    evaluations = []
+    with bar("evaluate") as progress:
+        for prediction in _told_apart(predictions):
+            evaluations.append(
+                evaluate(
+                    prediction,
+                    truth if arguments.ground_truth is not None else None,
+                    arguments.ks,
+                    denominator,
+                    groups_of(truth.database, group),
+                    _poses(arguments, truth),
+                )
+            )
+            progress(len(evaluations), len(predictions))
     print(as_text(evaluations, group))
+    if benchmark is not None:
+        print(f"counted as {benchmark.name}: {benchmark.title}; {benchmark.counted}")
     if arguments.json is not None:
         said = as_json(evaluations, group)
         said["protocol"] = (said["protocol"] or {}) | {

@@ -198,6 +198,18 @@ def test_stores_in_half_precision_rerank_alike(tmp_path: Path) -> None:
     assert exact.indices.tolist() == rough.indices.tolist()
 
 
+def test_confidences_are_the_plain_match_scores_of_the_same_pairs(tmp_path: Path) -> None:
+    queries, database = make_store(tmp_path / "q", 3, 0), make_store(tmp_path / "d", 8, 1)
+    weights = (0.7, 0.3)
+    found = rerank(retrieve(queries, database, k=6), queries, database, match_rapid, weights, depth=4)
+    for row in range(3):
+        for place, image in enumerate(found.indices[row]):
+            match = match_rapid(queries.descriptors(row), database.descriptors(image))
+            expected = match.weighted(weights) if place < 4 else -np.inf
+            assert found.confidences[row, place] == pytest.approx(expected, rel=1e-5)
+    assert retrieve(queries, database, k=6).confidences is None
+
+
 def test_gaps_among_candidates_stay_gaps(tmp_path: Path) -> None:
     queries, database = make_store(tmp_path / "q", 2, 0), make_store(tmp_path / "d", 5, 1)
     np.save(tmp_path / "c.npy", np.array([[3, -1, 4], [-1, -1, 2]]))
@@ -207,7 +219,7 @@ def test_gaps_among_candidates_stay_gaps(tmp_path: Path) -> None:
     assert found.indices[1, 2] == 2
     assert np.isfinite(found.scores[found.indices >= 0]).all()
     np.savez(tmp_path / "c.npz", a=np.zeros((2, 3), int))
-    with pytest.raises(MismatchError, match="not an archive"):
+    with pytest.raises(MismatchError, match="an archive of several arrays"):
         read_candidates(tmp_path / "c.npz", queries, database)
 
 

@@ -25,12 +25,13 @@ def bootstrap(values: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarr
     queries = len(values)
     if not queries:
         return np.full((values.shape[1], 2), np.nan)
+    kinds, counts = np.unique(values.astype(np.float64), axis=0, return_counts=True)  # equal queries are drawn together
     generator = np.random.default_rng(seed)
+    at_once = max(BLOCK // len(kinds), 1)
     means = []
-    for start in range(0, draws, max(BLOCK // queries, 1)):
-        many = min(max(BLOCK // queries, 1), draws - start)
-        drawn = generator.multinomial(queries, np.full(queries, 1 / queries), size=many)
-        means.append(drawn @ values.astype(np.float64) / queries)
+    for start in range(0, draws, at_once):
+        drawn = generator.multinomial(queries, counts / queries, size=min(at_once, draws - start))
+        means.append(drawn @ kinds / queries)
     tail = (1 - CONFIDENCE) / 2
     return np.quantile(np.concatenate(means), (tail, 1 - tail), axis=0).T
 
