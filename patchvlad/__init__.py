@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from .errors import PatchvladError as PatchvladError
     from .evaluate.ground_truth import GroundTruth as GroundTruth
     from .evaluate.metrics import recall as recall
+    from .evaluate.sources import make_ground_truth as make_ground_truth
     from .features.extraction import extract as extract
+    from .features.global_descriptors import read_global_descriptors as read_global_descriptors
     from .features.images import ImageList as ImageList
     from .features.images import read_image as read_image
     from .features.store import FeatureStore as FeatureStore
@@ -47,9 +49,11 @@ _HOMES = {
     "extract": "features.extraction",
     "fit": "train.fitting",
     "load_model": "model.checkpoints",
+    "make_ground_truth": "evaluate.sources",
     "match_ransac": "search.matching",
     "match_rapid": "search.matching",
     "match_voting": "search.matching",
+    "read_global_descriptors": "features.global_descriptors",
     "read_image": "features.images",
     "recall": "evaluate.metrics",
     "rerank": "search.reranking",

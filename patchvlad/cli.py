@@ -126,7 +126,7 @@ def do_match(arguments: argparse.Namespace) -> None:
         check_patches(settings, store)
     names = [stores[name].names if name in stores else photos[name].names for name in sources]
     truth = read_truth(arguments.ground_truth, arguments.radius, *names)
-    group, _ = counting(arguments)
+    group, denominator = counting(arguments)
     groups = groups_of(len(names[1]), group)
     descriptors = arguments.descriptors and tuple(map(read_global_descriptors, arguments.descriptors, names))
     if photos:
@@ -145,6 +145,7 @@ def do_match(arguments: argparse.Namespace) -> None:
         time_budget=None if arguments.time_budget is None else arguments.time_budget / 1000,
         groups=groups,
         descriptors=descriptors,
+        denominator=denominator,
         device=usable_device(arguments.device),
     )
     print_results(results)

@@ -19,7 +19,7 @@ from .evaluate.exports import write_kapture_pairs, write_recalls
 from .evaluate.figures import write_match_figure
 from .evaluate.ground_truth import GroundTruth
 from .evaluate.metrics import Recall, recall
-from .evaluate.predictions import CONFIDENCES, LISTS, RESULTS, SUFFIX
+from .evaluate.predictions import CONFIDENCES, LISTS, RESULTS, SUFFIX, describe_making
 from .features.extraction import recipe_of
 from .features.global_descriptors import GlobalDescriptors
 from .features.images import ImageList, read_image
@@ -145,6 +145,7 @@ def match_stores(
     time_budget: float | None = None,
     groups: np.ndarray | None = None,
     descriptors: tuple[GlobalDescriptors, GlobalDescriptors] | None = None,
+    denominator: str = "all",
     device: str = "cpu",
 ) -> Results:
     """Retrieves and re-ranks; writes rankings and recalls into the folder `out`.
@@ -160,6 +161,7 @@ def match_stores(
         time_budget: seconds a query for re-ranking, see `rerank`.
         groups: see `retrieve`.
         descriptors: of another method, which retrieves in place of the stores' own.
+        denominator: see `recall`.
         device: where patch descriptors are compared.
     """
     for store in (queries, database):
@@ -204,8 +206,12 @@ def match_stores(
     made_by = _made_by(settings, queries, database, retrieved, wanted, depth, time_budget, descriptors is not None)
     write_text(out / RESULTS, json.dumps(made_by, indent=1))
     if truth is not None:
-        results.recalls = {stage: recall(ranking, truth, settings.ks) for stage, ranking in results.stages.items()}
-        write_recalls(out / "recalls.txt", results.recalls)
+        results.recalls = {
+            stage: recall(ranking, truth, settings.ks, denominator) for stage, ranking in results.stages.items()
+        }
+        write_recalls(
+            out / "recalls.txt", results.recalls, describe_making(made_by | {"stage": list(results.stages)[-1]})
+        )
     return results
 
 

@@ -138,6 +138,7 @@ def _extract(arguments: argparse.Namespace) -> None:
 
 
 def _match(arguments: argparse.Namespace) -> None:
+    from .evaluate.protocols import protocol
     from .features.images import ImageList
     from .features.store import FeatureStore
     from .pipeline import match_stores, read_truth, usable_device
@@ -155,8 +156,9 @@ def _match(arguments: argparse.Namespace) -> None:
         stores[kind] = store
     groups = None
     if arguments.ground_truth_path and "tokyo247" in str(arguments.ground_truth_path):
-        print("Tokyo 24/7: only the best of the 12 cut-outs of a panorama is kept")
-        groups = np.arange(len(stores["index"])) // 12
+        size = protocol("tokyo247").group
+        print(f"Tokyo 24/7: only the best of the {size} cut-outs of a panorama is kept")
+        groups = np.arange(len(stores["index"])) // size
     results = match_stores(
         settings,
         stores["query"],

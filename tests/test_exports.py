@@ -41,14 +41,14 @@ def test_pairs_file_is_exact(tmp_path: Path) -> None:
     write_kapture_pairs(tmp_path / "pairs.txt", RANKING)
     assert (tmp_path / "pairs.txt").read_bytes() == (
         b"# kapture format: 1.1\n# query_image, map_image, score\n"
-        b"q/a.jpg, x/3.jpg, 0.750000\nq/a.jpg, 1.jpg, -1.500000\nq/b c.jpg, 2.jpg, 1.000000\n"
+        b"q/a.jpg, x/3.jpg, 0.75\nq/a.jpg, 1.jpg, -1.5\nq/b c.jpg, 2.jpg, 1.0\n"
     )
 
 
 def test_names_are_written_in_utf8(tmp_path: Path) -> None:
     ranking = Ranking(np.array([[0]]), np.ones((1, 1), dtype=np.float32), ("Zürich.jpg",), ("東京.jpg",))
     write_kapture_pairs(tmp_path / "pairs.txt", ranking)
-    assert "Zürich.jpg, 東京.jpg, 1.000000\n".encode() in (tmp_path / "pairs.txt").read_bytes()
+    assert "Zürich.jpg, 東京.jpg, 1.0\n".encode() in (tmp_path / "pairs.txt").read_bytes()
 
 
 def test_no_pair_is_a_file_of_comments(tmp_path: Path) -> None:
@@ -73,11 +73,13 @@ def test_recalls_file_is_the_references_with_the_protocol_below(tmp_path: Path) 
             "NetVLAD": Recall({1: 0.5, 10: 2 / 3}, 6, 1, 20, "positives within 25 m"),
             "PatchNetVLAD": Recall({1: 0.79499, 10: 1.0}, 6, 1, 20, "positives within 25 m"),
         },
+        "how",
     )
     assert (tmp_path / "recalls.txt").read_bytes() == (
         b"Recall NetVLAD@1: 0.5000\nRecall NetVLAD@10: 0.6667\n"
         b"Recall PatchNetVLAD@1: 0.7950\nRecall PatchNetVLAD@10: 1.0000\n"
-        b"# 6 queries, 1 without a positive counted as missed, 20 database images, positives within 25 m\n"
+        b"# 6 queries, 1 without a positive counted as missed, 20 database images, positives within 25 m; "
+        b"recall over all queries\n# how\n"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["recalls.txt"]
 

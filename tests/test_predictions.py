@@ -19,7 +19,7 @@ DATABASE = ("x/1.jpg", "x/2.jpg", "3.jpg", "4.jpg")
 TRUTH = GroundTruth.from_rows([[0], [1], []], 4, "by hand").named(QUERIES, DATABASE)
 RANKING = Ranking(
     np.array([[2, 0, 3], [1, 3, 0], [3, 1, 2]]),
-    np.array([[0.75, 0.5, -1.5], [1.0, 1.0, 0.25], [9, 8, 7]], dtype=np.float32),
+    np.array([[0.1, 1 / 3, -1.5], [1.0, 1.0, 1e-7], [9e9, 8, -0.7]], dtype=np.float32),
     QUERIES,
     DATABASE,
 )
@@ -172,7 +172,7 @@ def test_results_are_both_stages_with_scores_that_compare_across_queries(tmp_pat
     found, _ = read_predictions(folder, GroundTruth.from_rows([[0], [1], []], 4, "by hand"))  # has no names
     assert [(one.name, one.comparable) for one in found] == [("mine NetVLAD", True), ("mine PatchNetVLAD", True)]
     assert found[1].ranking.indices[0].tolist() == [3, 0, 2]
-    np.testing.assert_allclose(found[1].ranking.scores, RANKING.scores / 10, atol=1e-6)
+    np.testing.assert_allclose(found[1].ranking.scores, RANKING.scores / 10)
     assert found[1].made_by == {"preset": "lite", "stage": "PatchNetVLAD"}
 
 

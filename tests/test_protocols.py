@@ -91,8 +91,9 @@ def test_lists_stand_for_another_layout(tmp_path: Path) -> None:
 
 def test_lists_below_another_root(tmp_path: Path) -> None:
     touch(tmp_path, "images/rain/rear/1.jpg", "images/ref/rear/1.jpg")
-    (tmp_path / "test.txt").write_text("rain/rear/1.jpg\n")
-    listed = replace(SMALL, truth="poses", queries="test.txt", database="images/ref/rear", list_root="images", files=())
+    (tmp_path / "test.txt").write_text("rain/rear/1.png\n")  # RobotCar's lists say .png, its images are .jpg
+    below = {"list_root": "images", "list_suffix": ".jpg"}
+    listed = replace(SMALL, truth="poses", queries="test.txt", database="images/ref/rear", **below, files=())
     found = find(replace(listed, query_count=1, database_count=None), tmp_path)
     assert found.problems == ()
     assert (found.queries.names, found.database.names) == (("images/rain/rear/1.jpg",), ("images/ref/rear/1.jpg",))

@@ -120,8 +120,10 @@ def test_match_writes_the_references_files(extracted: None, run: Run) -> None:
     lines = Path("results/tiny/recalls.txt").read_text().splitlines()
     assert [re.sub(r"\d\.\d{4}$", "", line) for line in lines] == [
         *(f"Recall {stage}@{k}: " for stage in ("NetVLAD", "PatchNetVLAD") for k in (1, 2)),
-        "# 2 queries, 5 database images, positives within 15 m",
+        "# 2 queries, 5 database images, positives within 15 m; recall over all queries",
+        lines[-1],
     ]
+    assert re.match(r"# preset .*tiny.ini, model .*, 96 x 128 px, .* re-ranked by ransac, patchvlad [\d.]+$", lines[-1])
     assert lines[2:4] == ["Recall PatchNetVLAD@1: 1.0000", "Recall PatchNetVLAD@2: 1.0000"]
 
 
@@ -129,7 +131,7 @@ def test_posdistthr_overrides_the_ground_truths(extracted: None, run: Run) -> No
     assert run(reference_cli.feature_match, *match_words("--ground_truth_path", "gt.npz", "--posDistThr", 5))[0] == 0
     lines = Path("results/tiny/recalls.txt").read_text().splitlines()
     assert lines[2] == "Recall PatchNetVLAD@1: 0.5000"
-    assert lines[-1].endswith("positives within 5 m")
+    assert "positives within 5 m;" in lines[-2]
 
 
 def test_match_without_ground_truth_only_ranks(extracted: None, run: Run) -> None:

@@ -20,13 +20,14 @@ def write_kapture_pairs(
 ) -> None:
     """Writes a kapture 1.1 pairsfile: query image, map image, score, one pair a line, best first.
 
+    Scores have as many digits as it takes to read the same float32 back.
     The format knows no quotes: names with a comma are written as they are, and a warning says what that means.
     """
     broken = [name for name in (*ranking.query_names, *ranking.database_names) if "," in name]
     if broken:
         log.warning("%s: kapture cannot read image names with a comma, such as %s", path, broken[0])
     lines = ["# kapture format: 1.1", "# query_image, map_image, score"]
-    lines += [f"{query_prefix}{query}, {map_prefix}{image}, {score:.6f}" for query, image, score in _pairs(ranking)]
+    lines += [f"{query_prefix}{query}, {map_prefix}{image}, {score!s}" for query, image, score in _pairs(ranking)]
     write_text(path, "\n".join(lines) + "\n")
 
 
@@ -81,12 +82,13 @@ FORMATS: dict[str, Callable[..., None]] = {
 }
 
 
-def write_recalls(path: str | os.PathLike, recalls: dict[str, Recall]) -> None:
-    """Writes recalls.txt as the reference does ("Recall NetVLAD@1: 0.7950"), and the protocol in a comment."""
+def write_recalls(path: str | os.PathLike, recalls: dict[str, Recall], made_by: str = "") -> None:
+    """Writes recalls.txt as the reference does ("Recall NetVLAD@1: 0.7950"), and in comments the protocol."""
     lines = [
         f"Recall {stage}@{k}: {value:.4f}" for stage, found in recalls.items() for k, value in found.values.items()
     ]
-    lines += [f"# {found.describe()}" for found in list(recalls.values())[:1]]
+    lines += [f"# {found.describe()}; recall over {found.denominator} queries" for found in list(recalls.values())[:1]]
+    lines += [f"# {made_by}"] if made_by else []
     write_text(path, "\n".join(lines) + "\n")
 
 

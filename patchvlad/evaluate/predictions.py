@@ -110,6 +110,21 @@ def _from_results(folder: Path, truth: GroundTruth) -> tuple[list[Prediction], G
     return found, truth
 
 
+def describe_making(said: dict) -> str:
+    """How predictions were made, in words, of what results.json says and the stage."""
+    size = " x ".join(map(str, said.get("image_size", ())))
+    parts = [
+        f"preset {said.get('preset')}",
+        f"model {said.get('model')} {str(said.get('fingerprint'))[:12]}",
+        f"{size} px",
+        f"{said.get('candidates')} candidates by {said.get('retrieved_by')}",
+    ]
+    if said.get("stage") == RERANKED:
+        depth = said.get("reranked")
+        parts.append(f"{'all' if depth is None else f'the first {depth}'} re-ranked by {said.get('matcher')}")
+    return ", ".join([*parts, f"patchvlad {said.get('patchvlad')}"])
+
+
 def lists_in(folder: Path) -> list[tuple[str, ...]]:
     """Names of queries and database as `match` leaves them beside its results; empty where it has not.
 

@@ -5,7 +5,7 @@ import functools
 import importlib.resources
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -30,6 +30,7 @@ class Protocol:
     queries: str = ""
     database: str = ""
     list_root: str = ""
+    list_suffix: str = ""
     cities: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     query_count: int | None = None
@@ -155,13 +156,16 @@ def _side(chosen: Protocol, root: Path, kind: str, listed: Path | None) -> Image
         return _below(root, ImageList.read(listed, None if listed.is_dir() else root))
     if chosen.truth == "msls":
         return _of_cities(chosen, root, kind)
-    return _images(root, chosen.queries if kind == "queries" else chosen.database, chosen.list_root)
+    return _images(root, chosen.queries if kind == "queries" else chosen.database, chosen)
 
 
-def _images(root: Path, where: str, list_root: str) -> ImageList:
+def _images(root: Path, where: str, chosen: Protocol) -> ImageList:
     """Images of a folder, several folders, or a list file, relative to the root."""
     if (root / where).is_file():
-        return _below(root, ImageList.read(root / where, root / list_root))
+        listed = _below(root, ImageList.read(root / where, root / chosen.list_root))
+        if not chosen.list_suffix:
+            return listed
+        return ImageList(root, tuple(str(PurePosixPath(name).with_suffix(chosen.list_suffix)) for name in listed.names))
     folders = sorted(path for path in root.glob(where) if path.is_dir())
     if not folders:
         raise ImageError(f"{root / where} does not exist")

@@ -21,7 +21,7 @@ from .metrics import (
     recall,
 )
 from .poses import THRESHOLDS, Poses, pose_errors, shares_within, transfer
-from .predictions import RERANKED, Prediction
+from .predictions import Prediction, describe_making
 from .uncertainty import CONFIDENCE, DRAWS, Comparison, bootstrap, compare
 
 NEAR = (1.0, 5.0, 10.0, 25.0)  # metres, of which the share of queries localised within is told
@@ -219,23 +219,8 @@ def _protocol(evaluations: Sequence[Evaluation], group: int) -> list[str]:
             f"          {f'best of {group} images a group' if group > 1 else 'nothing grouped'}; brackets: "
             f"{100 * CONFIDENCE:.0f} % intervals, bootstrap over queries, {DRAWS} draws"
         )
-    lines += [f"{found.name}: {made_by(found.made_by)}" for found in evaluations if found.made_by]
+    lines += [f"{found.name}: {describe_making(found.made_by)}" for found in evaluations if found.made_by]
     return [*lines, f"measured by patchvlad {__version__}"]
-
-
-def made_by(said: dict) -> str:
-    """How a method's predictions were made, in words."""
-    size = " x ".join(map(str, said.get("image_size", ())))
-    parts = [
-        f"preset {said.get('preset')}",
-        f"model {said.get('model')} {str(said.get('fingerprint'))[:12]}",
-        f"{size} px",
-        f"{said.get('candidates')} candidates by {said.get('retrieved_by')}",
-    ]
-    if said.get("stage") == RERANKED:
-        depth = said.get("reranked")
-        parts.append(f"{'all' if depth is None else f'the first {depth}'} re-ranked by {said.get('matcher')}")
-    return ", ".join([*parts, f"patchvlad {said.get('patchvlad')}"])
 
 
 # --- as JSON --------------------------------------------------------------------------------------------------------
