@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .evaluate.poses import Poses
     from .evaluate.predictions import Prediction
     from .evaluate.protocols import Protocol
+    from .evaluate.report import Evaluation
     from .features.images import ImageList
 
 
@@ -148,12 +149,9 @@ def _write_dataset(
 
 def do_evaluate(arguments: argparse.Namespace) -> None:
     """patchvlad evaluate"""
-    from .atomic import write_text
     from .cli import bar
-    from .evaluate.figures import write_evaluation_figure
-    from .evaluate.predictions import asking, read_predictions
     from .evaluate.protocols import groups_of, protocol
-    from .evaluate.report import as_json, as_text, evaluate
+    from .evaluate.report import as_text, evaluate
 
     if not arguments.predictions and not arguments.descriptors:
         raise ConfigError("there is nothing to evaluate: give predictions, or --descriptors QUERIES DATABASE")
@@ -162,16 +160,38 @@ def do_evaluate(arguments: argparse.Namespace) -> None:
     if arguments.ground_truth is None and arguments.query_poses is None:
         raise ConfigError("without --ground-truth or poses nothing can be measured: give one of both")
     group, denominator = counting(arguments)
+    predictions, truth = _predictions(arguments, group)
+    if not truth.complete and group > 1:
+        raise ConfigError("groups need the whole database in its order: give its list with --database")
+    groups, poses = groups_of(truth.database, group), _poses(arguments, truth)
+    counted = None if arguments.ground_truth is None else truth
+    evaluations = []
+    with bar("evaluate") as progress:
+        for prediction in predictions:
+            evaluations.append(evaluate(prediction, counted, arguments.ks, denominator, groups, poses))
+            progress(len(evaluations), len(predictions))
+    print(as_text(evaluations, group))
+    print(f"ground truth: {arguments.ground_truth or ', '.join(map(str, arguments.query_poses))}")
+    if arguments.dataset:
+        benchmark = protocol(arguments.dataset)
+        print(f"counted as {benchmark.name}: {benchmark.title}; {benchmark.counted}")
+    _write_evaluation(arguments, evaluations, group)
+
+
+def _predictions(arguments: argparse.Namespace, group: int) -> "tuple[list[Prediction], GroundTruth]":
+    """All methods, told apart by name, and the truth with all images that they name."""
+    from .evaluate.predictions import asking, read_predictions
+    from .evaluate.protocols import protocol
+
     names = _names(arguments)
-    benchmark = protocol(arguments.dataset) if arguments.dataset else None
     if arguments.ground_truth is not None:
         truth = _read_truth(arguments, names)
-        if benchmark is not None and benchmark.truth == "frames":  # the reference's .npz cannot say so
+        if arguments.dataset and protocol(arguments.dataset).truth == "frames":  # the reference's .npz cannot say so
             truth = replace(truth, unit="frames")
-    else:
-        if not arguments.predictions:
-            raise ConfigError("descriptors need a ground truth: give --ground-truth")
+    elif arguments.predictions:
         truth = asking(arguments.predictions[0], *names)
+    else:
+        raise ConfigError("descriptors need a ground truth: give --ground-truth")
     predictions: list[Prediction] = []
     for path in arguments.predictions:
         found, truth = read_predictions(path, truth)
@@ -181,25 +201,14 @@ def do_evaluate(arguments: argparse.Namespace) -> None:
     predictions += [_search(pair, truth, max(arguments.ks) * group) for pair in arguments.descriptors or ()]
     if truth.database_names is not None:  # later predictions may have named more images
         predictions = [replace(p, ranking=replace(p.ranking, database_names=truth.database_names)) for p in predictions]
-    if not truth.complete and group > 1:
-        raise ConfigError("groups need the whole database in its order: give its list with --database")
-    evaluations = []
-    with bar("evaluate") as progress:
-        for prediction in _told_apart(predictions):
-            evaluations.append(
-                evaluate(
-                    prediction,
-                    truth if arguments.ground_truth is not None else None,
-                    arguments.ks,
-                    denominator,
-                    groups_of(truth.database, group),
-                    _poses(arguments, truth),
-                )
-            )
-            progress(len(evaluations), len(predictions))
-    print(as_text(evaluations, group))
-    if benchmark is not None:
-        print(f"counted as {benchmark.name}: {benchmark.title}; {benchmark.counted}")
+    return _told_apart(predictions), truth
+
+
+def _write_evaluation(arguments: argparse.Namespace, evaluations: "list[Evaluation]", group: int) -> None:
+    from .atomic import write_text
+    from .evaluate.figures import write_evaluation_figure
+    from .evaluate.report import as_json
+
     if arguments.json is not None:
         said = as_json(evaluations, group)
         said["protocol"] = (said["protocol"] or {}) | {
