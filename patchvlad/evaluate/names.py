@@ -4,13 +4,15 @@ import csv
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from ..errors import GroundTruthError
 
 Finder = Callable[[str], int | None]
-SAMPLE, TRIED = 1000, 20  # names that are looked at for what leads to them, and leading folders tried on all names
+SAMPLE = 1000  # names that are looked at for what leads from one to the other
+ALIKE = 50  # names of the same file name that one of them is compared with
+TRIED = 20  # ways that are tried on all names
 
 
 def finder(source: str | os.PathLike, kind: str, names: Sequence[str], mentioned: Sequence[str]) -> Finder:
@@ -29,12 +31,16 @@ def finder(source: str | os.PathLike, kind: str, names: Sequence[str], mentioned
         GroundTruthError: the file mentions names, but none that stands for an image.
     """
     row_of = {name: row for row, name in enumerate(names)}
+    said_too = set(mentioned)
     by_file: dict[str, list[str]] = {}
     for name in names:
         by_file.setdefault(PurePosixPath(name).name, []).append(name)
     ways: Counter[tuple[str, str]] = Counter({("", ""): 1})
     for said in mentioned[:SAMPLE]:
-        ways.update({_way(said, name) for name in by_file.get(PurePosixPath(said).name, ())[:SAMPLE]})
+        found = {_way(said, name) for name in by_file.get(PurePosixPath(said).name, ())[:ALIKE]}
+        ways.update(found | {(front, "") for front, rest in _cuts(said) if rest in row_of})
+    for name in names[:SAMPLE]:
+        ways.update({("", front) for front, rest in _cuts(name) if rest in said_too})
     tried = sorted(ways, key=lambda way: (-ways[way], way))[:TRIED]
 
     def row(said: str, way: tuple[str, str]) -> int | None:
@@ -50,6 +56,13 @@ def finder(source: str | os.PathLike, kind: str, names: Sequence[str], mentioned
             f"{names[0] if names else 'none'!r}. Names must be equal but for leading folders"
         )
     return lambda said: row(said, best)
+
+
+def _cuts(name: str) -> Iterator[tuple[str, str]]:
+    """Every way of cutting a name in two behind a folder."""
+    parts = name.split("/")
+    for i in range(1, len(parts)):
+        yield "/".join(parts[:i]) + "/", "/".join(parts[i:])
 
 
 def _way(said: str, name: str) -> tuple[str, str]:
