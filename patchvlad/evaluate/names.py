@@ -10,52 +10,119 @@ from pathlib import Path, PurePosixPath
 from ..errors import GroundTruthError
 
 Finder = Callable[[str], int | None]
+Way = tuple[str, str]  # what to take away from the front of a name, and what to put there instead
 SAMPLE = 1000  # names that are looked at for what leads from one to the other
 ALIKE = 50  # names of the same file name that one of them is compared with
 TRIED = 20  # ways that are tried on all names
+FOLDERS = {
+    "queries": {"queries", "query", "q"},
+    "database": {"database", "db", "map", "mapping", "ref", "reference", "index", "gallery"},
+}
 
 
-def finder(source: str | os.PathLike, kind: str, names: Sequence[str], mentioned: Sequence[str]) -> Finder:
+def finder(
+    source: str | os.PathLike,
+    kind: str,
+    names: Sequence[str],
+    mentioned: Sequence[str],
+    root: str | os.PathLike | None = None,
+) -> Finder:
     """Returns a function from a name in a file to a row of `names`, None for a name that stands for no image.
 
-    Names may differ in their leading folders ("db/x/1.jpg" for "x/1.jpg", or the other way round): of all ways of
-    leading from one to the other, the one by which most names meet is taken, of equals the shortest.
+    Names may differ in their leading folders ("db/x/1.jpg" for "x/1.jpg", or the other way round). Of all ways of
+    leading from one to the other one is taken for all names: one that leads through the folders that the images lie in,
+    if there is any; else one that does not lead through a folder of the other kind; of these the one by which most
+    names meet, of equals the shortest. A file may hold names of queries and database, with equal file names: where
+    it cannot be told which are meant, that is an error.
 
     Args:
         source: the file, for messages.
-        kind: "queries" or "database", for messages.
+        kind: "queries" or "database".
         names: the images that rows stand for.
         mentioned: all names that the file mentions.
+        root: folder that the images lie in, if known.
 
     Raises:
-        GroundTruthError: the file mentions names, but none that stands for an image.
+        GroundTruthError: the file mentions names, but none that stands for an image, or several that may.
     """
     row_of = {name: row for row, name in enumerate(names)}
-    said_too = set(mentioned)
-    by_file: dict[str, list[str]] = {}
-    for name in names:
-        by_file.setdefault(PurePosixPath(name).name, []).append(name)
-    ways: Counter[tuple[str, str]] = Counter({("", ""): 1})
-    for said in mentioned[:SAMPLE]:
-        found = {_way(said, name) for name in by_file.get(PurePosixPath(said).name, ())[:ALIKE]}
-        ways.update(found | {(front, "") for front, rest in _cuts(said) if rest in row_of})
-    for name in names[:SAMPLE]:
-        ways.update({("", front) for front, rest in _cuts(name) if rest in said_too})
-    tried = sorted(ways, key=lambda way: (-ways[way], way))[:TRIED]
 
-    def row(said: str, way: tuple[str, str]) -> int | None:
+    def row(said: str, way: Way) -> int | None:
         return row_of.get(way[1] + said[len(way[0]) :]) if said.startswith(way[0]) else None
 
-    def missed(way: tuple[str, str]) -> int:
-        return sum(row(said, way) is None for said in mentioned)
-
-    best = min(tried, key=lambda way: (missed(way), len(way[0]) + len(way[1]), way))
-    if mentioned and missed(best) == len(mentioned):
+    met = {way: sum(row(said, way) is not None for said in mentioned) for way in _ways(names, mentioned)}
+    if mentioned and not any(met.values()):
         raise GroundTruthError(
             f"{source} names no image of the {kind}: it has {mentioned[0]!r}, among the {kind} is "
             f"{names[0] if names else 'none'!r}. Names must be equal but for leading folders"
         )
+    usable = [way for way, count in met.items() if count] or [("", "")]
+    usable = [way for way in usable if _vouched(way, root)] or usable
+    usable = [way for way in usable if not _leads_elsewhere(way, kind)] or usable
+    best = min(usable, key=lambda way: (-met[way], len(way[0]) + len(way[1]), way))
+    if best != ("", "") and not _vouched(best, root):
+        _refuse_ambiguity(source, kind, mentioned, best, usable, row)
     return lambda said: row(said, best)
+
+
+def _ways(names: Sequence[str], mentioned: Sequence[str]) -> list[Way]:
+    """Ways that lead from some of the mentioned names to some of the images, the frequent ones."""
+    known, said_too = set(names), set(mentioned)
+    ours, theirs = _by_file(names), _by_file(mentioned)
+    ways: Counter[Way] = Counter()
+    for said in _some(mentioned):
+        ways.update({(front, "") for front, rest in _cuts(said) if rest in known})
+        ways.update({_way(said, name) for name in ours.get(PurePosixPath(said).name, ())[:ALIKE]})
+    for name in _some(names):
+        ways.update({("", front) for front, rest in _cuts(name) if rest in said_too})
+        ways.update({_way(said, name) for said in theirs.get(PurePosixPath(name).name, ())[:ALIKE]})
+    frequent = sorted(ways, key=lambda way: (-ways[way], way))[:TRIED]
+    return list(dict.fromkeys([("", ""), *frequent]))
+
+
+def _vouched(way: Way, root: str | os.PathLike | None) -> bool:
+    """Whether what a way takes away are the last folders of the images' root."""
+    front = PurePosixPath(way[0]).parts
+    return root is not None and bool(front) and not way[1] and Path(root).resolve().parts[-len(front) :] == front
+
+
+def _leads_elsewhere(way: Way, kind: str) -> bool:
+    """Whether a way takes away a folder such as those of the other kind are named."""
+    other = FOLDERS["database" if kind == "queries" else "queries"]
+    return bool(other & {part.lower() for part in PurePosixPath(way[0]).parts})
+
+
+def _refuse_ambiguity(
+    source: str | os.PathLike,
+    kind: str,
+    mentioned: Sequence[str],
+    best: Way,
+    ways: Sequence[Way],
+    row: Callable[[str, Way], int | None],
+) -> None:
+    """Raises if names that the best way does not lead to an image lead to one of its images by another way."""
+    said_of = {found: said for said in mentioned if (found := row(said, best)) is not None}
+    for way in ways:
+        if way[0].startswith(best[0]):  # images of the same tree that are not in the list
+            continue
+        for said in mentioned:
+            found = row(said, way)
+            if found in said_of and row(said, best) is None:
+                raise GroundTruthError(
+                    f"{source} names {said_of[found]!r} and {said!r}, and either may be the same image of the {kind}: "
+                    "give image lists in which names begin with the same folders as there (and --root)"
+                )
+
+
+def _by_file(names: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(PurePosixPath(name).name, []).append(name)
+    return found
+
+
+def _some(names: Sequence[str]) -> Sequence[str]:
+    return names[:: max(len(names) // SAMPLE, 1)]
 
 
 def _cuts(name: str) -> Iterator[tuple[str, str]]:
@@ -65,8 +132,8 @@ def _cuts(name: str) -> Iterator[tuple[str, str]]:
         yield "/".join(parts[:i]) + "/", "/".join(parts[i:])
 
 
-def _way(said: str, name: str) -> tuple[str, str]:
-    """What to take away from the front of `said`, and what to put there, to get `name`."""
+def _way(said: str, name: str) -> Way:
+    """The way from `said` to `name` that keeps most."""
     theirs, ours = said.split("/"), name.split("/")
     common = 0
     while common < min(len(theirs), len(ours)) and theirs[-1 - common] == ours[-1 - common]:
@@ -76,22 +143,41 @@ def _way(said: str, name: str) -> tuple[str, str]:
 
 
 def read_table(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
-    """The lines of a csv as dictionaries of stripped text.
+    """The lines of a csv as dictionaries of stripped text; names of columns in small letters.
+
+    `latitude` and `longitude` (also `lng`) are called `lat` and `lon`.
 
     Raises:
-        GroundTruthError: it cannot be read, or lacks a column.
+        GroundTruthError: it cannot be read, lacks a column, or a line has more fields than there are columns.
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            absent = [name for name in needed if name not in (reader.fieldnames or ())]
+            reader = csv.reader(file)
+            columns = [ALSO.get(name.strip().lower(), name.strip().lower()) for name in next(reader, [])]
+            absent = [name for name in needed if name not in columns]
             if absent:
+                hint = ": fields must be separated by commas" if len(columns) == 1 and ";" in columns[0] else ""
                 raise GroundTruthError(
-                    f"{path} has no column {', '.join(absent)}; it has {', '.join(reader.fieldnames or ()) or 'none'}"
+                    f"{path} has no column {', '.join(absent)}; it has {', '.join(columns) or 'none'}{hint}"
                 )
-            return [{k: (v or "").strip() for k, v in row.items() if isinstance(k, str)} for row in reader]
+            rows = []
+            for fields in reader:
+                if len(fields) > len(columns) and any(field.strip() for field in fields[len(columns) :]):
+                    raise GroundTruthError(
+                        f"{path}, line {reader.line_num}: {len(fields)} fields for {len(columns)} columns; a field "
+                        "with a comma in it must be quoted"
+                    )
+                if fields:
+                    padded = fields + [""] * (len(columns) - len(fields))
+                    rows.append({name: field.strip() for name, field in zip(columns, padded, strict=False)})
+            return rows
+    except IsADirectoryError as error:
+        raise GroundTruthError(f"{path} is a folder: give a csv") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise GroundTruthError(f"{path} cannot be read as a csv ({error})") from error
+
+
+ALSO = {"latitude": "lat", "longitude": "lon", "lng": "lon"}
 
 
 def to_number(row: dict[str, str], column: str) -> float:

@@ -148,7 +148,7 @@ def from_table(tables: Sequence[Path], images: ImageList, kind: str) -> Located:
     source = ", ".join(str(path) for path in tables)
     if not rows:
         raise GroundTruthError(f"{source} lists no photo: it needs a line for each, below the names of its columns")
-    row_of = finder(source, kind, images.names, [row["image"] for row in rows])
+    row_of = finder(source, kind, images.names, [row["image"] for row in rows], images.root)
     line: dict[int, dict[str, str]] = {}
     for values in rows:
         found = row_of(values["image"])

@@ -113,7 +113,7 @@ def _labels(tables: Sequence[Path], images: ImageList, kind: str) -> list[str]:
     """The place of each image."""
     rows = [row for path in tables for row in read_table(path, ("image", "place"))]
     source = ", ".join(str(path) for path in tables)
-    row_of = finder(source, kind, images.names, [row["image"] for row in rows])
+    row_of = finder(source, kind, images.names, [row["image"] for row in rows], images.root)
     label = {row_of(row["image"]): row["place"] for row in reversed(rows)}
     for row, name in enumerate(images.names):
         if not label.get(row):
