@@ -62,7 +62,7 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line, with the functions behind it."""
-    from . import evaluate_cli, train_cli
+    from . import datasets_cli, evaluate_cli, train_cli
 
     return options.build_parser(
         {
@@ -74,10 +74,10 @@ def build_parser() -> argparse.ArgumentParser:
             "places": train_cli.do_places,
             "train": train_cli.do_train,
             "add-pca": train_cli.do_add_pca,
-            "ground-truth": evaluate_cli.do_ground_truth,
-            "list": evaluate_cli.do_list,
-            "datasets": evaluate_cli.do_datasets,
-            "check-dataset": evaluate_cli.do_check_dataset,
+            "ground-truth": datasets_cli.do_ground_truth,
+            "list": datasets_cli.do_list,
+            "datasets": datasets_cli.do_datasets,
+            "check-dataset": datasets_cli.do_check_dataset,
             "evaluate": evaluate_cli.do_evaluate,
             "export": evaluate_cli.do_export,
             "models": do_models,
@@ -105,7 +105,7 @@ def do_extract(arguments: argparse.Namespace) -> None:
 def do_match(arguments: argparse.Namespace) -> None:
     """patchvlad match"""
     from .evaluate.protocols import groups_of
-    from .evaluate_cli import counting
+    from .evaluate_cli import counting, warn_of_departures
     from .features.global_descriptors import read_global_descriptors
     from .features.images import ImageList
     from .features.store import FeatureStore, is_store
@@ -127,6 +127,7 @@ def do_match(arguments: argparse.Namespace) -> None:
     names = [stores[name].names if name in stores else photos[name].names for name in sources]
     truth = read_truth(arguments.ground_truth, arguments.radius, *names)
     group, denominator = counting(arguments)
+    warn_of_departures(arguments, truth, denominator)
     groups = groups_of(len(names[1]), group)
     descriptors = arguments.descriptors and tuple(map(read_global_descriptors, arguments.descriptors, names))
     if photos:

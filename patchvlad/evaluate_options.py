@@ -55,7 +55,7 @@ def add_evaluation_commands(command: Callable[[str, str, str], argparse.Argument
     check.add_argument("root", type=Path, metavar="ROOT", help="folder that it lies in")
     for name in ("queries", "database"):
         check.add_argument(
-            f"--{name}", type=Path, metavar="LIST", help="image list, relative to ROOT, for other layouts"
+            f"--{name}", type=Path, metavar="LIST", help="image list for other layouts; its names are relative to ROOT"
         )
     check.add_argument("--write", type=Path, metavar="FOLDER", help="write image lists and ground truth there")
 

@@ -200,10 +200,13 @@ def match_stores(
     for stage, ranking in results.stages.items():
         write_kapture_pairs(out / f"{stage}{SUFFIX}", ranking)
         if ranking.confidences is not None:
-            write_kapture_pairs(out / CONFIDENCES, replace(ranking, scores=ranking.confidences))
+            plain = replace(ranking, scores=ranking.confidences, confidences=None)
+            write_kapture_pairs(out / CONFIDENCES, plain)
     for name, store in zip(LISTS, (queries, database), strict=True):
         write_text(out / name, "".join(f"{image}\n" for image in store.names))
-    made_by = _made_by(settings, queries, database, retrieved, wanted, depth, time_budget, descriptors is not None)
+    made_by = _made_by(
+        *(settings, queries, database, retrieved, wanted, depth, time_budget, groups, descriptors is not None)
+    )
     write_text(out / RESULTS, json.dumps(made_by, indent=1))
     if truth is not None:
         results.recalls = {
@@ -223,6 +226,7 @@ def _made_by(
     candidates: int,
     depth: int | None,
     time_budget: float | None,
+    groups: np.ndarray | None,
     other_descriptors: bool,
 ) -> dict:
     """What results.json says, so that numbers can be made again."""
@@ -241,6 +245,7 @@ def _made_by(
         "candidates": min(candidates, retrieved.indices.shape[1]),
         "reranked": depth,
         "time_budget": time_budget,
+        "group": 1 if groups is None else int(np.bincount(groups).max(initial=1)),
         "retrieved_by": "other descriptors" if other_descriptors else settings.candidates_file or "own descriptors",
         "queries": {"images": len(queries), "sha256": queries.manifest.images_sha256},
         "database": {"images": len(database), "sha256": database.manifest.images_sha256},

@@ -150,6 +150,8 @@ MISTAKES = {
     "descriptors of a csv": (2, "evaluate --descriptors q.npy d.npy --ground-truth {gt}", "give the lists with"),
     "no store": (2, "export {results} --format descriptors --out g.h5", "is no store, so it holds no descriptors"),
     "no poses": (2, "export {results} --format ltvl --out p.txt", "give those of the database with --database-poses"),
+    "prefix": (2, "export {results} --format msls --query-prefix q/ --out p.txt", "means nothing with --format msls"),
+    "twice": (1, "evaluate {results} --ground-truth {gt} --queries twice.txt", "twice.txt lists a.png twice"),
     "no stage": (2, "export pairs.txt --format hloc --stage NetVLAD --out p.txt", "choose from pairs"),
 }
 
@@ -160,6 +162,7 @@ def test_mistakes_are_one_clear_line(mistake: str, world: Path, run: Run) -> Non
     Path("empty.csv").write_text("image,lat,lon\n")
     Path("pairs.txt").write_text("a.png street/3.png\n")
     Path("other.txt").write_text("z.png street/3.png\n")
+    Path("twice.txt").write_text("a.png\na.png\n")
     np.savez("r.npz", utmQ=[[0, 0]], utmDb=[[0, 3]] * 5, posDistThr=5)
     places = {"sides": " ".join(map(str, sides(world))), "gt": world / "photos/gt.csv", "results": world / "results"}
     code, _, err = run(*line.format(**places).split())
@@ -282,6 +285,40 @@ def test_a_store_is_exported_as_hloc_reads_it(world: Path, run: Run) -> None:
     assert out == "g.h5: 5 global descriptors of 12 components\n"
     with h5py.File("g.h5") as file:
         np.testing.assert_array_equal(file["db/street/10.png"]["global_descriptor"], store.global_[4])
+
+
+def test_another_set_is_not_passed_off_as_a_benchmark(world: Path, run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    truth = ["--ground-truth", world / "photos/gt.csv"]
+    works(run, "evaluate", world / "results", *truth, "--dataset", "pitts30k", "--ks", "1,2")
+    said = "2 queries instead of 6816; 5 database images instead of 10000; positives are listed, not found by distance"
+    assert caplog.messages == [f"this is not pitts30k as published: {said}"]
+    caplog.clear()
+    works(run, "match", *sides(world), "--config", world / "tiny.ini", "--out", "r", *truth, "--dataset", "pitts30k")
+    assert f"this is not pitts30k as published: {said}" in caplog.messages
+
+
+def test_groups_of_match_are_recorded_and_told(world: Path, run: Run) -> None:
+    Path("d.txt").write_text("".join(f"street/{i}.png\n" for i in (1, 2, 3, 4)))
+    words = ["--queries", world / "photos/queries", "--database", "d.txt", "--root", world / "photos/database"]
+    works(run, "match", *words, "--config", world / "tiny.ini", "--out", "r", "--group", "2")
+    assert json.loads(Path("r/results.json").read_text())["group"] == 2
+    Path("gt.csv").write_text("query,positives\na.png,street/3.png\nb.png,\n")
+    assert "the best of 2 images a group, all re-ranked" in works(run, "evaluate", "r", "--ground-truth", "gt.csv")
+
+
+def test_recall_beyond_what_was_found_is_told(world: Path, run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    works(run, "export", world / "results", "--format", "hloc", "--top", "1", "--out", "p.txt")
+    works(run, "evaluate", "p.txt", "--ground-truth", world / "photos/gt.csv", *sides(world), "--ks", "1,3")
+    assert caplog.messages == ["p: no more than 1 images a query: recall beyond @1 does not rise"]
+
+
+def test_targets_that_are_folders_are_named(world: Path, run: Run) -> None:
+    Path("x.json").mkdir()
+    truth = ["--ground-truth", world / "photos/gt.csv"]
+    code, _, err = run("evaluate", world / "results", *truth, "--json", "x.json")
+    assert (code, err.splitlines()[-1]) == (1, "patchvlad: error: x.json: Is a directory")
+    code, _, err = run("export", world / "results", "--format", "hloc", "--out", ".")
+    assert (code, err.splitlines()[-1]) == (1, "patchvlad: error: .: Is a directory")
 
 
 def test_groups_keep_the_best_of_each(world: Path, run: Run) -> None:

@@ -393,3 +393,28 @@ def test_what_was_made_is_told() -> None:
         "21 and more positives:      1 queries",
         "without any: a, f",
     ]
+
+
+def test_a_csv_that_meets_in_part_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text = "query,positives\na.jpg,1.jpg;x/9.jpg\nz.jpg,1.jpg\n"
+    assert rows(GroundTruth.read(write_csv(tmp_path / "gt.csv", text), QUERIES, DATABASE)) == [[0], []]
+    assert [message.split(": ", 1)[-1] for message in caplog.messages] == [
+        "1 of 2 names, such as z.jpg, are not of the queries",
+        "1 of 2 names, such as x/9.jpg, are not of the database",
+        f"{tmp_path / 'gt.csv'} has no line for 1 queries, such as b/c.jpg",
+    ]
+
+
+@pytest.mark.parametrize("separator", [",", " , ", "|", " "])
+def test_positives_that_are_separated_wrongly_are_refused(separator: str, tmp_path: Path) -> None:
+    listed = separator.join(["1.jpg", "x/2.jpg"])
+    path = write_csv(tmp_path / "gt.csv", f'query,positives\na.jpg,"{listed}"\n')
+    assert "looks like several positives: they are separated by ;" in refusal(path, QUERIES, DATABASE)
+    path = write_csv(tmp_path / "gt.csv", "query,positives\na.jpg,1.jpg,x/2.jpg\n")
+    assert "line 2: 3 fields for 2 columns" in refusal(path, QUERIES, DATABASE)
+
+
+@pytest.mark.parametrize("limit", [-1, 181, np.nan])
+def test_headings_differ_by_half_a_turn_at_most(limit: float) -> None:
+    with pytest.raises(GroundTruthError, match="headings differ by 0 to 180 degrees"):
+        GroundTruth.from_positions(np.zeros((1, 2)), np.zeros((1, 2)), 1, heading_limit=limit)

@@ -332,3 +332,9 @@ def test_damage_anywhere_gives_a_photo_or_a_named_error(
             assert str(path) in str(error)
             outcomes.add("error")
     assert "error" in outcomes
+
+
+def test_a_list_names_every_image_once(tmp_path: Path) -> None:
+    (tmp_path / "l.txt").write_text("a.jpg\nb.jpg\n./a.jpg\n")
+    with pytest.raises(ImageError, match=r"l.txt lists a.jpg twice: every image counts once"):
+        ImageList.read(tmp_path / "l.txt")

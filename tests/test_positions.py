@@ -94,6 +94,12 @@ def test_utm_of_one_zone_stays_as_it_is() -> None:
     assert in_one_frame(in_utm([[5, 6]], [""]), in_utm([[7, 8]], [""]))[2] == "UTM"
 
 
+def test_a_zone_without_its_letter_is_the_same_zone(caplog: pytest.LogCaptureFixture) -> None:
+    assert in_one_frame(in_utm([[5, 6]], ["32"]), in_utm([[7, 8]], ["32N"]))[2] == "UTM zone 32N"
+    in_one_frame(in_utm([[2.7e5, 5e6]], [""]), in_utm([[7.3e5, 5e6]], [""]))
+    assert "eastings differ by more than a UTM zone is wide: name the zones" in caplog.text
+
+
 def test_utm_of_two_zones_meets() -> None:
     degrees = np.array([[50.0, 5.9995], [50.0, 6.0005]])
     west, east = geodesy.to_utm(degrees[:1], "31N"), geodesy.to_utm(degrees[1:], "32N")
@@ -101,7 +107,7 @@ def test_utm_of_two_zones_meets() -> None:
     assert distances(queries, database)[0, 0] == pytest.approx(geodesics(degrees[:1], degrees[1:])[0, 0], rel=1e-3)
 
 
-@pytest.mark.parametrize("zone", ["", "32"])
+@pytest.mark.parametrize("zone", ["", "32", "3"])
 def test_zones_must_be_known_where_they_differ(zone: str) -> None:
     with pytest.raises(GroundTruthError, match=r"different UTM zones, and 0 does not say in which.*name all zones"):
         in_one_frame(in_utm([[5e5, 5e6]], ["31N"]), in_utm([[5e5, 5e6]], [zone]))
@@ -260,6 +266,45 @@ def test_tables_go_by_name(tmp_path: Path) -> None:
         write(tmp_path / "d.csv", "image,lat,lon\n2.jpg,3,4\n"),
     ]
     assert positions.from_table(two, images("2.jpg"), "database").degrees.tolist() == [[3, 4]]
+
+
+def test_queries_and_database_of_equal_file_names_in_one_table(tmp_path: Path) -> None:
+    """As in corridor, gardens and VPR-Bench: queries/0.jpg is not database/0.jpg."""
+    lines = [f"{kind}/{i}.jpg,{north + i},11" for kind, north in (("database", 40), ("queries", 50)) for i in range(3)]
+    table = write(tmp_path / "p.csv", "\n".join(["image,lat,lon", *lines]))
+    for kind, north in (("database", 40), ("queries", 50)):
+        listed = ImageList(tmp_path / kind, ("0.jpg", "1.jpg", "2.jpg"))
+        assert positions.from_table([table], listed, kind).degrees[:, 0].tolist() == [north, north + 1, north + 2]
+
+
+def test_columns_go_by_several_names_and_lines_must_agree(tmp_path: Path) -> None:
+    table = write(tmp_path / "p.csv", " Image , Latitude,LNG\n1.jpg,1,2\n1.jpg,1,2\n")
+    assert positions.from_table([table], images("1.jpg"), "database").degrees.tolist() == [[1, 2]]
+    table = write(tmp_path / "p.csv", "image,lat,lon\n1.jpg,1,2\n1.jpg,1,3\n")
+    with pytest.raises(GroundTruthError, match=r"has two lines for 1.jpg that differ"):
+        positions.from_table([table], images("1.jpg"), "database")
+    for text, said in (
+        ("image;lat;lon\n", "fields must be separated by commas"),
+        ("image,lat\n1,2,3\n", "line 2: 3 fields"),
+    ):
+        with pytest.raises(GroundTruthError, match=said):
+            positions.from_table([write(tmp_path / "p.csv", text)], images("1.jpg"), "database")
+    with pytest.raises(GroundTruthError, match="is a folder: give a csv"):
+        positions.from_table([tmp_path], images("1.jpg"), "database")
+
+
+def test_tables_of_two_kinds(tmp_path: Path) -> None:
+    utm = write(tmp_path / "q.csv", "image,easting,northing,zone\nq/1.jpg,691608,5334760,32N\n")
+    degrees = write(tmp_path / "d.csv", "image,lat,lon\nd/1.jpg,48.1374,11.5755\nd/2.jpg,49,11\n")
+    sides = [
+        positions.from_table([utm, degrees], images(*names), kind)
+        for names, kind in ((("q/1.jpg",), "queries"), (("d/1.jpg", "d/2.jpg"), "database"))
+    ]
+    queries, database, said = in_one_frame(*sides)
+    assert said == "UTM zone 32N"
+    assert distances(queries, database)[0, 0] < 200
+    with pytest.raises(GroundTruthError, match="the same for all images of a list"):
+        positions.from_table([utm, degrees], images("q/1.jpg", "d/1.jpg"), "queries")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ DATABASE = ("x/1.jpg", "x/2.jpg", "3.jpg", "4.jpg")
 TRUTH = GroundTruth.from_rows([[0], [1], []], 4, "by hand").named(QUERIES, DATABASE)
 RANKING = Ranking(
     np.array([[2, 0, 3], [1, 3, 0], [3, 1, 2]]),
-    np.array([[0.1, 1 / 3, -1.5], [1.0, 1.0, 1e-7], [9e9, 8, -0.7]], dtype=np.float32),
+    np.array([[1 / 3, 0.1, -1.5], [1.0, 1.0, 1e-7], [9e9, 8, -0.7]], dtype=np.float32),
     QUERIES,
     DATABASE,
 )
@@ -158,9 +158,11 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 def write_results(folder: Path) -> Path:
     """What `match` leaves: candidates, and the same in another order with scores of two kinds."""
     write_kapture_pairs(folder / "NetVLAD_predictions.txt", RANKING)
-    turned = replace(RANKING, indices=RANKING.indices[:, ::-1])
+    confidences = RANKING.scores[:, ::-1] / 10  # which need not fall
+    turned = replace(RANKING, indices=RANKING.indices[:, ::-1], confidences=confidences)
     write_kapture_pairs(folder / "PatchNetVLAD_predictions.txt", turned)
-    write_kapture_pairs(folder / "PatchNetVLAD_confidences.txt", replace(turned, scores=RANKING.scores / 10))
+    plain = replace(turned, scores=confidences, confidences=None)
+    write_kapture_pairs(folder / "PatchNetVLAD_confidences.txt", plain)
     for name, images in (("queries", QUERIES), ("database", DATABASE)):
         (folder / f"{name}.txt").write_text("".join(f"{image}\n" for image in images))
     (folder / "results.json").write_text(json.dumps({"preset": "lite"}))
@@ -172,7 +174,8 @@ def test_results_are_both_stages_with_scores_that_compare_across_queries(tmp_pat
     found, _ = read_predictions(folder, GroundTruth.from_rows([[0], [1], []], 4, "by hand"))  # has no names
     assert [(one.name, one.comparable) for one in found] == [("mine NetVLAD", True), ("mine PatchNetVLAD", True)]
     assert found[1].ranking.indices[0].tolist() == [3, 0, 2]
-    np.testing.assert_allclose(found[1].ranking.scores, RANKING.scores / 10)
+    np.testing.assert_allclose(found[1].ranking.confidences, RANKING.scores[:, ::-1] / 10)
+    np.testing.assert_allclose(found[1].ranking.scores, RANKING.scores)
     assert found[1].made_by == {"preset": "lite", "stage": "PatchNetVLAD"}
 
 
@@ -201,3 +204,46 @@ def test_predictions_alone_say_whose_they_are(tmp_path: Path) -> None:
     np.save(tmp_path / "p.npy", np.zeros((1, 1), dtype=int))
     with pytest.raises(GroundTruthError, match="does not name its images: give their lists"):
         asking(tmp_path / "p.npy", None, None)
+
+
+def test_kapture_pairs_are_ordered_by_their_scores(tmp_path: Path) -> None:
+    FORMATS["kapture"](tmp_path / "p.txt", RANKING)
+    head, *lines = (tmp_path / "p.txt").read_text().splitlines()
+    write(tmp_path / "p.txt", "\n".join([head, *sorted(lines)]) + "\n")
+    found = read(tmp_path / "p.txt")
+    assert found.indices[[0, 2]].tolist() == RANKING.indices[[0, 2]].tolist()
+    assert sorted(found.indices[1, :2].tolist()) == [1, 3]  # whose scores are equal
+
+
+@pytest.mark.parametrize("comparable", [True, False, None])
+def test_whether_scores_compare_outlives_an_export(comparable: bool | None, tmp_path: Path) -> None:
+    ranking = RANKING if comparable else replace(RANKING, confidences=RANKING.scores)
+    write_kapture_pairs(tmp_path / "p.txt", ranking, scored=comparable is not None)
+    (found,), _ = read_predictions(tmp_path / "p.txt", TRUTH)
+    assert found.comparable is comparable
+    assert found.ranking.indices.tolist() == RANKING.indices.tolist()
+
+
+def test_our_own_files_hold_any_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    names = ("#1.jpg", "a, b.jpg", "c,d.jpg"), ("x, y.jpg", "#2.jpg", "3.jpg", "a, b.jpg, x.jpg")
+    ranking = replace(RANKING, query_names=names[0], database_names=names[1])
+    write_kapture_pairs(tmp_path / "p.txt", ranking)
+    assert "kapture cannot read names with a comma in or # before them, such as #1.jpg" in caplog.text
+    (found,), _ = read_predictions(tmp_path / "p.txt", replace(TRUTH, query_names=names[0], database_names=names[1]))
+    assert found.ranking.indices.tolist() == RANKING.indices.tolist()
+
+
+@pytest.mark.parametrize("content", ["[]", "3", '{"image_size": 5}', '{"reranked": 3, "image_size": [1'])
+def test_foreign_records_are_refused(content: str, tmp_path: Path) -> None:
+    folder = write_results(tmp_path)
+    (folder / "results.json").write_text(content)
+    with pytest.raises(GroundTruthError, match=r"results.json is damaged"):
+        read_predictions(folder, TRUTH)
+
+
+def test_results_of_another_set_are_named(tmp_path: Path) -> None:
+    other = GroundTruth.from_rows([[0]], 4, "by hand").named(["a.jpg"], DATABASE)
+    with pytest.raises(
+        GroundTruthError, match="has results of 3 queries, the ground truth is of 1: they do not belong"
+    ):
+        read_predictions(write_results(tmp_path), other)

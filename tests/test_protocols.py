@@ -4,11 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import generated_city
+import numpy as np
 import pytest
 
 from patchvlad.errors import ConfigError, GroundTruthError, ImageError
+from patchvlad.evaluate.ground_truth import GroundTruth
 from patchvlad.evaluate.metrics import DENOMINATORS
-from patchvlad.evaluate.protocols import TRUTHS, Protocol, find, groups_of, protocol, protocols
+from patchvlad.evaluate.protocols import TRUTHS, Protocol, departures, find, groups_of, protocol, protocols
 
 
 def touch(root: Path, *names: str) -> None:
@@ -121,3 +123,18 @@ def test_groups() -> None:
     assert groups_of(4, 1) is None
     with pytest.raises(ConfigError, match="5 database images do not make groups of 2"):
         groups_of(5, 2)
+
+
+def test_departures_from_a_protocol_are_told() -> None:
+    points = np.zeros((2, 2)), np.zeros((3, 2))
+    assert departures(SMALL, GroundTruth.from_positions(*points, 5), "all") == []
+    other = GroundTruth.from_positions(points[0], points[0], 6)
+    assert departures(SMALL, other, "answerable") == [
+        "2 database images instead of 3",
+        "positives within 6 m instead of 5",
+        "answerable queries count instead of the all",
+    ]
+    assert departures(SMALL, GroundTruth.from_rows([[0], []], 3, ""), "all") == [
+        "positives are listed, not found by distance"
+    ]
+    assert departures(protocol("cmu-seasons"), other, "all") == ["it is measured by poses, not by positives"]

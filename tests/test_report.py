@@ -89,6 +89,7 @@ def test_json_says_the_same() -> None:
 
 def test_unfound_queries_are_no_numbers_in_json() -> None:
     truth = GroundTruth.from_positions(np.zeros((2, 2)), np.zeros((1, 2)), 1)
+    assert truth.without_positives == 0
     found = evaluate(Prediction("none", make_ranking(np.full((2, 1), -1), 1)), truth)
     said = json.loads(json.dumps(as_json([found]), allow_nan=False))
     assert said["methods"][0]["error_quantiles"]["0.5"] is None
@@ -123,3 +124,8 @@ def test_the_figure_is_drawn_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the name of a figure must end in one of"):
         write_evaluation_figure(tmp_path / "f.txt", two_methods())
     assert [path.name for path in tmp_path.iterdir()] == ["f.png"]
+
+
+def test_without_a_positive_there_is_nothing_to_measure() -> None:
+    with pytest.raises(GroundTruthError, match=r"none of the 2 queries has a positive \(positives by hand\): nothing"):
+        evaluate(Prediction("one", make_ranking(np.zeros((2, 1), int), 1)), make_truth([[], []], 1))

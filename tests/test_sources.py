@@ -69,7 +69,7 @@ def test_labels(tmp_path: Path) -> None:
     assert truth.protocol == "positives of the same label (l.csv)"
     truth.write(tmp_path / "g.npz")
     assert rows(GroundTruth.read(tmp_path / "g.npz")) == rows(truth)
-    with pytest.raises(GroundTruthError, match=r"l.csv holds labels: a radius does not apply"):
+    with pytest.raises(GroundTruthError, match=r"l.csv holds labels: neither a radius nor headings apply"):
         make_ground_truth(images("q/a"), images("d/1"), [table], radius=5)
     with pytest.raises(GroundTruthError, match="names no place for d/9 of the database"):
         make_ground_truth(images("q/a"), images("d/1", "d/9"), [table])
@@ -122,3 +122,32 @@ def test_other_ground_truths_are_passed_on(tmp_path: Path) -> None:
 def test_unknown_sources_are_refused() -> None:
     with pytest.raises(GroundTruthError, match="unknown source 'gps': choose from names, exif, msls, or give files"):
         make_ground_truth(images("a"), images("b"), "gps")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"frames": 1, "radius": 5}, "knows no radius and no headings"),
+        ({"frames": 1, "heading_limit": 5}, "knows no radius and no headings"),
+        ({"frame_step": 2}, "a step of frames means nothing without frames"),
+        ({"radius": np.inf}, "the radius must be at least 0 m, not inf"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options: dict, said: str) -> None:
+    with pytest.raises(GroundTruthError, match=said):
+        make_ground_truth(UTM_QUERIES, UTM_DATABASE, **options)
+
+
+def test_labels_must_agree_and_stand_alone(tmp_path: Path) -> None:
+    twice = write(tmp_path / "l.csv", "image,place\na,gate\nb,gate\na,tower\n")
+    with pytest.raises(GroundTruthError, match=r"l.csv names two places for a: tower is the second"):
+        make_ground_truth(images("a"), images("b"), [twice])
+    more = write(tmp_path / "p.csv", "image,lat,lon\na,1,2\nb,1,2\n")
+    with pytest.raises(GroundTruthError, match=r"hold labels and positions: give tables of one kind"):
+        make_ground_truth(images("a"), images("b"), [twice, more])
+
+
+def test_labels_of_equal_file_names_are_told_apart_by_folder(tmp_path: Path) -> None:
+    table = write(tmp_path / "l.csv", "image,place\nqueries/1,A\nqueries/2,B\ndatabase/1,C\ndatabase/2,A\n")
+    queries, database = (images("1", "2", root=f"set/{folder}") for folder in ("queries", "database"))
+    assert rows(make_ground_truth(queries, database, [table])) == [[1], []]

@@ -9,6 +9,7 @@ from ..atomic import write_text
 from ..errors import GroundTruthError
 from ..search.retrieval import Ranking
 from .metrics import Recall
+from .predictions import ONE_QUERY
 
 log = logging.getLogger(__name__)
 
@@ -16,18 +17,24 @@ MSLS_K = 20  # its evaluation wants so many predictions of every query
 
 
 def write_kapture_pairs(
-    path: str | os.PathLike, ranking: Ranking, query_prefix: str = "", map_prefix: str = ""
+    path: str | os.PathLike, ranking: Ranking, query_prefix: str = "", map_prefix: str = "", scored: bool = True
 ) -> None:
     """Writes a kapture 1.1 pairsfile: query image, map image, score, one pair a line, best first.
 
-    Scores have as many digits as it takes to read the same float32 back.
+    `scored` says whether scores are written. They have as many digits as it takes to read the same float32 back.
     The format knows no quotes: names with a comma are written as they are, and a warning says what that means.
     """
-    broken = [name for name in (*ranking.query_names, *ranking.database_names) if "," in name]
+    names = (*ranking.query_names, *ranking.database_names)
+    broken = [name for name in names if "," in name or name.startswith("#")]
     if broken:
-        log.warning("%s: kapture cannot read image names with a comma, such as %s", path, broken[0])
-    lines = ["# kapture format: 1.1", "# query_image, map_image, score"]
-    lines += [f"{query_prefix}{query}, {map_prefix}{image}, {score!s}" for query, image, score in _pairs(ranking)]
+        log.warning("%s: kapture cannot read names with a comma in or # before them, such as %s", path, broken[0])
+    lines = ["# kapture format: 1.1", f"# query_image, map_image{', score' if scored else ''}"]
+    if ranking.confidences is not None:
+        lines.append(ONE_QUERY)
+    lines += [
+        f"{query_prefix}{query}, {map_prefix}{image}" + (f", {score!s}" if scored else "")
+        for query, image, score in _pairs(ranking)
+    ]
     write_text(path, "\n".join(lines) + "\n")
 
 

@@ -84,8 +84,10 @@ class GroundTruth:
             raise GroundTruthError(
                 f"query positions have {queries.shape[1]} columns, database ones {database.shape[1]}"
             )
-        if not radius >= 0:
+        if not 0 <= radius < np.inf:
             raise GroundTruthError(f"the radius must be at least 0 m, not {radius}")
+        if heading_limit is not None and not 0 <= heading_limit <= 180:
+            raise GroundTruthError(f"headings differ by 0 to 180 degrees, not by {heading_limit:g}")
         from scipy.spatial import cKDTree
 
         found = cKDTree(database).query_ball_point(queries, radius, return_sorted=True)

@@ -133,10 +133,10 @@ def average_precision_at(hits: np.ndarray, positives: np.ndarray, k: int) -> np.
 
 
 def precision_recall(ranking: Ranking, truth: GroundTruth, of: str = "answerable") -> PrecisionRecall:
-    """Precision and recall over the score of each query's best match.
+    """Precision and recall over the confidence of each query's best match, or its score where there is none.
 
     Args:
-        ranking: with scores that can be compared across queries.
+        ranking: with confidences or scores that can be compared across queries.
         truth: of the same images.
         of: what recall is a share of: "answerable" queries, so that 1 means that every query which can be answered is;
             or "retrieved" ones, whose best match is right, as VPR-Bench and scikit-learn count.
@@ -144,7 +144,8 @@ def precision_recall(ranking: Ranking, truth: GroundTruth, of: str = "answerable
     if of not in ("answerable", "retrieved"):
         raise GroundTruthError(f"unknown share {of!r}: choose from answerable, retrieved")
     right = np.asarray(found_positives(ranking, truth)[:, :1].any(axis=1))
-    scores = ranking.scores[:, 0].astype(np.float64) if ranking.scores.shape[1] else np.zeros(0)
+    compared = ranking.scores if ranking.confidences is None else ranking.confidences
+    scores = compared[:, 0].astype(np.float64) if compared.shape[1] else np.zeros(0)
     answered = np.flatnonzero((ranking.indices[:, :1] >= 0).any(axis=1))
     if np.isnan(scores[answered]).any():
         raise GroundTruthError(f"the score of {ranking.query_names[answered[0]]} or another query is no number")
@@ -182,8 +183,11 @@ def one_a_group(ranking: Ranking, groups: np.ndarray) -> Ranking:
         raise GroundTruthError(f"groups of {len(groups)} images for a database of {len(ranking.database_names)}")
     indices = np.full_like(ranking.indices, -1)
     scores = np.full_like(ranking.scores, -np.inf)
+    confidences = None if ranking.confidences is None else np.full_like(ranking.confidences, -np.inf)
     for row, found in enumerate(ranking.indices):
         places = np.flatnonzero(found >= 0)
         places = places[np.sort(np.unique(groups[found[places]], return_index=True)[1])]
         indices[row, : len(places)], scores[row, : len(places)] = found[places], ranking.scores[row, places]
-    return replace(ranking, indices=indices, scores=scores)
+        if confidences is not None and ranking.confidences is not None:
+            confidences[row, : len(places)] = ranking.confidences[row, places]
+    return replace(ranking, indices=indices, scores=scores, confidences=confidences)

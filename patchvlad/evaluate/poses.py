@@ -6,7 +6,7 @@ A pose maps the world to the camera, x_camera = R(q) x_world + t, so the camera 
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -45,9 +45,7 @@ class Poses:
         Raises:
             GroundTruthError: no image has a pose.
         """
-        theirs, ours = (
-            tuple(str(PurePosixPath(name).with_suffix("")) for name in side) for side in (self.names, names)
-        )
+        theirs, ours = (tuple(os.path.splitext(name)[0] for name in side) for side in (self.names, names))
         row_of = finder(source, kind, ours, theirs)
         rotations, translations = np.full((len(names), 4), np.nan), np.full((len(names), 3), np.nan)
         for theirs_row, name in enumerate(theirs):

@@ -25,6 +25,7 @@ from .names import finder, read_table, to_number
 log = logging.getLogger(__name__)
 
 TRUE_SCALE = 1e-3  # by which a metre of UTM may differ from one on the ground
+WIDE = 400e3  # metres of easting, more than photos of one town and of its zone have
 FAR, NEAR = 500e3, 50e3  # metres: database and queries are further apart than this, and would be nearer swapped
 
 
@@ -79,11 +80,11 @@ def in_one_frame(queries: Located, database: Located) -> tuple[np.ndarray, np.nd
     """
     both = (queries.check(), database.check())
     if all(side.utm is not None for side in both):
-        zones = sorted({zone for side in both for zone in side.zones})
-        if len(zones) <= 1:
+        zones = sorted({zone for side in both for zone in side.zones}, key=len)
+        if all(zone in (zones[-1], zones[-1].rstrip("NS")) for zone in zones) and (len(zones) <= 1 or zones[0]):
             points = [side.utm for side in both if side.utm is not None]
             _warn_if_swapped(points[0], points[1], queries.source)
-            return points[0], points[1], f"UTM zone {zones[0]}" if zones and zones[0] else "UTM"
+            return points[0], points[1], f"UTM zone {zones[-1]}" if zones and zones[-1] else "UTM"
     degrees = _degrees(queries), _degrees(database)
     _warn_if_swapped_degrees(degrees[0], degrees[1], queries.source)
     every = np.concatenate(degrees)
@@ -140,7 +141,7 @@ def from_table(tables: Sequence[Path], images: ImageList, kind: str) -> Located:
     """A csv with columns image and either lat and lon, or easting and northing (and zone); heading if there.
 
     Args:
-        tables: csv files that name the images, the first mention of an image counts.
+        tables: csv files that name the images.
         images: whose positions are wanted.
         kind: "queries" or "database", for messages.
     """
@@ -152,8 +153,8 @@ def from_table(tables: Sequence[Path], images: ImageList, kind: str) -> Located:
     line: dict[int, dict[str, str]] = {}
     for values in rows:
         found = row_of(values["image"])
-        if found is not None:
-            line.setdefault(found, values)
+        if found is not None and line.setdefault(found, values) != values:
+            raise GroundTruthError(f"{source} has two lines for {values['image']} that differ: leave one out")
     lacking = [name for row, name in enumerate(images.names) if row not in line]
     if lacking:
         raise GroundTruthError(
@@ -161,7 +162,7 @@ def from_table(tables: Sequence[Path], images: ImageList, kind: str) -> Located:
         )
     chosen = [line[row] for row in range(len(images))]
     headings = np.array([to_number(values, "heading") for values in chosen])
-    columns = set(rows[0])
+    columns = set.intersection(*(set(values) for values in chosen))
     if {"easting", "northing"} <= columns:
         utm = [[to_number(values, "easting"), to_number(values, "northing")] for values in chosen]
         zones = tuple(geodesy.zone_name(values.get("zone", "")) for values in chosen)
@@ -170,7 +171,8 @@ def from_table(tables: Sequence[Path], images: ImageList, kind: str) -> Located:
         degrees = [[to_number(values, "lat"), to_number(values, "lon")] for values in chosen]
         return Located(source, images.names, None, (), _pairs(degrees), headings)
     raise GroundTruthError(
-        f"{source} has the columns {', '.join(rows[0])}: positions need lat and lon, or easting and northing"
+        f"{source} has the columns {', '.join(chosen[0])}: positions need lat and lon, or easting and northing, the "
+        "same for all images of a list"
     )
 
 
@@ -297,6 +299,8 @@ def _warn_if_swapped(queries: np.ndarray, database: np.ndarray, source: str) -> 
             source,
             given / 1000,
         )
+    if np.ptp(np.concatenate([queries, database])[:, 0]) > WIDE:
+        log.warning("%s: eastings differ by more than a UTM zone is wide: name the zones if there are several", source)
     every = np.abs(np.concatenate([queries, database]))
     if (every <= (90, 180)).all() and (every % 1).any() and np.ptp(every, axis=0).max() < 1:
         log.warning("%s: eastings and northings this small look like degrees: metres are expected", source)

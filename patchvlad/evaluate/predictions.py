@@ -9,7 +9,7 @@ MSLS        query_key key key key ...         one query a line, best first; keys
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -27,6 +27,7 @@ RESULTS = "results.json"
 LISTS = ("queries.txt", "database.txt")
 STAGES = RETRIEVED, RERANKED = "NetVLAD", "PatchNetVLAD"
 SUFFIX = "_predictions.txt"
+ONE_QUERY = "# scores compare images of one query only"
 CONFIDENCES = f"{RERANKED}_confidences.txt"
 
 
@@ -37,7 +38,8 @@ class Prediction:
     Attributes:
         name: of the method.
         ranking: rows of the ground truth's images; the database may go on behind them with images that it lacks.
-        comparable: whether scores can be compared across queries; None where there are none.
+        comparable: whether the ranking's confidences, or else its scores, can be compared across queries; None where
+            there are none.
         made_by: what is known of how it was made.
     """
 
@@ -53,6 +55,7 @@ class _Listed:
 
     images: dict[str, list[str]]
     scores: dict[str, list[float]] | None = None
+    comparable: bool | None = None
 
 
 def read_predictions(path: str | os.PathLike, truth: GroundTruth) -> tuple[list[Prediction], GroundTruth]:
@@ -80,9 +83,9 @@ def read_predictions(path: str | os.PathLike, truth: GroundTruth) -> tuple[list[
         raise GroundTruthError(
             f"{path} names images, and the ground truth does not: give the image lists with --queries and --database"
         )
-    listed, keys = _parse(path)
+    listed, keys = _parse(path, truth.query_names, truth.database_names)
     ranking, truth = _meet(path, listed, truth, keys)
-    return [Prediction(path.stem, ranking, None if listed.scores is None else True)], truth
+    return [Prediction(path.stem, ranking, listed.comparable)], truth
 
 
 def _from_results(folder: Path, truth: GroundTruth) -> tuple[list[Prediction], GroundTruth]:
@@ -90,12 +93,18 @@ def _from_results(folder: Path, truth: GroundTruth) -> tuple[list[Prediction], G
     made_by = {}
     try:
         if (folder / RESULTS).is_file():
-            made_by = dict(json.loads((folder / RESULTS).read_text(encoding="utf-8")))
-    except (ValueError, TypeError, OSError) as error:
+            made_by = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+            describe_making(made_by)
+    except (ValueError, TypeError, AttributeError, OSError) as error:
         raise GroundTruthError(f"{folder / RESULTS} is damaged ({error}): run match again") from error
     names = lists_in(folder)
     if names and truth.query_names is None and truth.database_names is None:
         truth = truth.named(names[0], names[1])
+    elif names and truth.complete and len(names[0]) != len(truth):
+        raise GroundTruthError(
+            f"{folder} has results of {len(names[0])} queries, the ground truth is of {len(truth)}: they do not belong "
+            "together"
+        )
     found = []
     for stage in STAGES:
         if (folder / f"{stage}{SUFFIX}").is_file():
@@ -119,6 +128,8 @@ def describe_making(said: dict) -> str:
         f"{size} px",
         f"{said.get('candidates')} candidates by {said.get('retrieved_by')}",
     ]
+    if said.get("group", 1) > 1:
+        parts.append(f"the best of {said['group']} images a group")
     if said.get("stage") == RERANKED:
         depth = said.get("reranked")
         parts.append(f"{'all' if depth is None else f'the first {depth}'} re-ranked by {said.get('matcher')}")
@@ -141,12 +152,13 @@ def lists_in(folder: Path) -> list[tuple[str, ...]]:
 
 def _with_confidences(prediction: Prediction, path: Path, truth: GroundTruth) -> Prediction:
     """Scores of a re-ranking order one query's candidates; those of this file can be compared across queries."""
-    if not path.is_file():
-        return replace(prediction, comparable=False)
-    (other,), _ = read_predictions(path, truth)
-    if not np.array_equal(other.ranking.indices, prediction.ranking.indices):
+    if not path.is_file() or truth.query_names is None or truth.database_names is None:
+        return prediction
+    listed, _ = _parse(path, truth.query_names, truth.database_names, in_order=True)
+    other, _ = _meet(path, listed, truth, False)
+    if not np.array_equal(other.indices, prediction.ranking.indices):
         raise GroundTruthError(f"{path} does not belong to the predictions beside it: run match again")
-    return replace(prediction, ranking=other.ranking, comparable=True)
+    return replace(prediction, ranking=replace(prediction.ranking, confidences=other.scores), comparable=True)
 
 
 def _from_rows(path: Path, truth: GroundTruth) -> Prediction:
@@ -168,18 +180,31 @@ def _from_rows(path: Path, truth: GroundTruth) -> Prediction:
     return Prediction(path.stem, Ranking(rows.astype(np.int64), _no_scores(rows), *names))
 
 
-def _parse(path: Path) -> tuple[_Listed, bool]:
-    """The contents of a text file, and whether its names are keys, file names without suffix."""
+def _parse(
+    path: Path, queries: Sequence[str] = (), database: Sequence[str] = (), in_order: bool = False
+) -> tuple[_Listed, bool]:
+    """The contents of a text file, and whether its names are keys, file names without suffix.
+
+    Args:
+        path: the file.
+        queries, database: names that the file may hold, for those with commas in them or # before them.
+        in_order: whether images stand in their order whatever their scores are.
+    """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (UnicodeDecodeError, OSError) as error:
         raise GroundTruthError(f"{path} is no text file of predictions ({error})") from error
-    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
+    hashed = tuple(name for name in queries if name.startswith("#"))
+    numbered = [
+        (number, line)
+        for number, line in enumerate(lines, 1)
+        if line.strip() and (not line.startswith("#") or (hashed and line.startswith(hashed)))
+    ]
     if not numbered:
         raise GroundTruthError(f"{path} is empty: it holds no prediction")
     first = numbered[0][1]
     if lines[0].startswith("# kapture format") or ", " in first or ("," in first and len(first.split()) == 1):
-        return _kapture(path, numbered), False
+        return _kapture(path, numbered, set(queries), set(database), in_order, ONE_QUERY in lines), False
     fields = [line.split() for _, line in numbered]
     if all(len(parts) == 2 for parts in fields):
         images: dict[str, list[str]] = {}
@@ -195,23 +220,40 @@ def _parse(path: Path) -> tuple[_Listed, bool]:
     return _Listed({parts[0]: parts[1:] for parts in fields}), True
 
 
-def _kapture(path: Path, numbered: Sequence[tuple[int, str]]) -> _Listed:
-    images: dict[str, list[str]] = {}
-    scores: dict[str, list[float]] = {}
+def _kapture(
+    path: Path, numbered: Sequence[tuple[int, str]], queries: Set[str], database: Set[str], in_order: bool, alone: bool
+) -> _Listed:
+    """Pairs by falling score, as kapture orders them; equal scores in the order of the file."""
+    found: dict[str, list[tuple[str, float]]] = {}
     scored = len(numbered[0][1].split(",")) > 2
     for number, line in numbered:
-        parts = [part.strip() for part in line.split(",")]
         try:
-            if len(parts) != 2 + scored:
-                raise ValueError(f"{len(parts)} fields")
-            score = float(parts[2]) if scored else 0.0
-            if np.isnan(score):
-                raise ValueError("a score that is no number")
+            query, image, score = _pair(line, scored, queries, database)
         except ValueError as error:
             raise GroundTruthError(f"{path}, line {number}: {error}; it should read query, map image, score") from error
-        images.setdefault(parts[0], []).append(parts[1])
-        scores.setdefault(parts[0], []).append(score)
-    return _Listed(images, scores if scored else None)
+        found.setdefault(query, []).append((image, score))
+    if not in_order:
+        found = {query: sorted(pairs, key=lambda pair: -pair[1]) for query, pairs in found.items()}
+    images = {query: [image for image, _ in pairs] for query, pairs in found.items()}
+    if not scored:
+        return _Listed(images)
+    return _Listed(images, {query: [score for _, score in pairs] for query, pairs in found.items()}, not alone)
+
+
+def _pair(line: str, scored: bool, queries: Set[str], database: Set[str]) -> tuple[str, str, float]:
+    """Query, image and score of a line; names with commas are found among those known."""
+    parts = [part.strip() for part in line.split(",")]
+    if len(parts) != 2 + scored:
+        names, _, last = line.rpartition(", ") if scored else (line, "", "0")
+        cuts = [i for i in range(len(names)) if names.startswith(", ", i)]
+        whole = [(names[:i], names[i + 2 :], last) for i in cuts if names[:i] in queries and names[i + 2 :] in database]
+        if len(whole) != 1:
+            raise ValueError(f"{len(parts)} fields")
+        parts = list(whole[0])
+    score = float(parts[2]) if scored else 0.0
+    if np.isnan(score):
+        raise ValueError("a score that is no number")
+    return parts[0], parts[1], score
 
 
 def _meet(path: Path, listed: _Listed, truth: GroundTruth, keys: bool) -> tuple[Ranking, GroundTruth]:

@@ -52,6 +52,28 @@ class Protocol:
         return f"{within}{groups}, {self.denominator} queries"
 
 
+def departures(chosen: Protocol, truth: GroundTruth, denominator: str) -> list[str]:
+    """In what a truth is not what a protocol says, in words."""
+    found = []
+    if chosen.truth == "poses":
+        return ["it is measured by poses, not by positives"]
+    counts = (
+        ("queries", chosen.query_count, len(truth) if denominator == "all" else int(truth.answerable.sum())),
+        ("database images", chosen.database_count, truth.database),
+    )
+    found += [f"{there} {kind} instead of {count}" for kind, count, there in counts if count not in (None, there)]
+    within = chosen.radius if chosen.frames is None else chosen.frames
+    if truth.points is None:
+        found.append("positives are listed, not found by distance")
+    elif chosen.truth == "frames" and truth.unit == "m":  # the reference's file, whose unit is not what it says
+        pass
+    elif truth.radius != within:
+        found.append(f"positives within {truth.radius:g} {truth.unit} instead of {within:g}")
+    if denominator != chosen.denominator:
+        found.append(f"{denominator} queries count instead of the {chosen.denominator}")
+    return found
+
+
 @functools.cache
 def protocols() -> dict[str, Protocol]:
     """All of them by name."""

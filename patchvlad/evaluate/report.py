@@ -83,6 +83,10 @@ def evaluate(
         found = replace(found, pose_shares=shares, posed=int((~np.isnan(metres)).sum()))
     if truth is None:
         return found
+    if not truth.answerable.any():
+        raise GroundTruthError(
+            f"none of the {len(truth)} queries has a positive ({truth.protocol}): nothing to measure"
+        )
     hits, counted = found_positives(ranking, truth), counted_queries(truth, denominator)
     positives = np.array([len(rows) for rows in truth.positives], dtype=np.int64)
     answered = np.column_stack([hits[counted, :k].any(axis=1) for k in ks])

@@ -46,11 +46,22 @@ def make_ground_truth(
         GroundTruthError: the source does not say where an image was taken, or is none.
     """
     if frames is not None:
-        if source is not None:
-            raise GroundTruthError("frame correspondence needs no other source: give one of both")
+        if source is not None or radius is not None or heading_limit is not None:
+            raise GroundTruthError("frame correspondence needs no other source, and knows no radius and no headings")
         return _from_frames(queries, database, frames, frame_step).named(queries.names, database.names)
+    if frame_step != 1:
+        raise GroundTruthError("a step of frames means nothing without frames: give both")
     if source is None:
         source = "names" if positions.is_utm_name(queries.names[0]) else "exif"
+        try:
+            return make_ground_truth(
+                queries, database, source, radius=radius, heading_limit=heading_limit, progress=progress
+            )
+        except GroundTruthError as error:
+            looked = "EXIF" if source == "exif" else "file names"
+            raise GroundTruthError(
+                f"{error}. Positions were looked for in {looked}: say with --from where they are"
+            ) from error
     if not isinstance(source, str):
         return _from_files(source, queries, database, radius, heading_limit)
     if source == "names":
@@ -99,9 +110,11 @@ def _from_files(
             return truth
         raise GroundTruthError(f"{files[0]} says no headings, so they cannot be limited to {heading_limit:g} degrees")
     said = ", ".join(path.name for path in tables)
+    if "place" in columns and columns & {"lat", "easting"} and len(tables) > 1:
+        raise GroundTruthError(f"{said} hold labels and positions: give tables of one kind")
     if "place" in columns and not columns & {"lat", "easting"}:
-        if radius is not None:
-            raise GroundTruthError(f"{said} holds labels: a radius does not apply")
+        if radius is not None or heading_limit is not None:
+            raise GroundTruthError(f"{said} holds labels: neither a radius nor headings apply")
         sides = [_labels(tables, images, kind) for images, kind in ((queries, "queries"), (database, "database"))]
         truth = GroundTruth.from_labels(*sides).named(queries.names, database.names)
         return replace(truth, protocol=f"{truth.protocol} ({said})")
@@ -114,11 +127,14 @@ def _labels(tables: Sequence[Path], images: ImageList, kind: str) -> list[str]:
     rows = [row for path in tables for row in read_table(path, ("image", "place"))]
     source = ", ".join(str(path) for path in tables)
     row_of = finder(source, kind, images.names, [row["image"] for row in rows], images.root)
-    label = {row_of(row["image"]): row["place"] for row in reversed(rows)}
-    for row, name in enumerate(images.names):
-        if not label.get(row):
+    label: dict[int | None, str] = {}
+    for row in rows:
+        if label.setdefault(row_of(row["image"]), row["place"]) != row["place"] and row_of(row["image"]) is not None:
+            raise GroundTruthError(f"{source} names two places for {row['image']}: {row['place']} is the second")
+    for number, name in enumerate(images.names):
+        if not label.get(number):
             raise GroundTruthError(f"{source} names no place for {name} of the {kind}: give it one, or leave it out")
-    return [label[row] for row in range(len(images))]
+    return [label[number] for number in range(len(images))]
 
 
 def _from_frames(queries: ImageList, database: ImageList, frames: float, step: int) -> GroundTruth:

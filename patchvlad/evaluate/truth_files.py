@@ -2,6 +2,8 @@
 
 import csv
 import io
+import logging
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,6 +17,8 @@ from ..atomic import replacing, write_text
 from ..errors import GroundTruthError
 from .ground_truth import UNITS, GroundTruth, check_counts
 from .names import finder, read_table
+
+log = logging.getLogger(__name__)
 
 # --- .npz: the reference's utmQ, utmDb and posDistThr, and what we add ----------------------------------------------
 
@@ -81,6 +85,9 @@ def from_csv(path: Path, query_names: Sequence[str] | None, database_names: Sequ
     """Reads positives by name; without names given, those that the file mentions."""
     rows = [(row["query"], _listed(row["positives"])) for row in read_table(path, ("query", "positives"))]
     mentioned = [name for _, names in rows for name in names]
+    for name in mentioned:
+        if re.search(r"\.\w{3,4}\s*[,|\s]\s*\S*\.\w{3,4}$", name):
+            raise GroundTruthError(f"{path}: {name!r} looks like several positives: they are separated by ;")
     if not rows:
         raise GroundTruthError(f"{path} is empty: it needs a line for each query")
     complete = database_names is not None
@@ -88,11 +95,22 @@ def from_csv(path: Path, query_names: Sequence[str] | None, database_names: Sequ
     database_names = tuple(natsorted(set(mentioned))) if database_names is None else database_names
     query_row = finder(path, "queries", query_names, [query for query, _ in rows])
     database_row = finder(path, "database", database_names, mentioned)
+    row_of = {query: query_row(query) for query, _ in rows}
+    image_of = {name: database_row(name) for name in dict.fromkeys(mentioned)}
+    for kind, found in (("queries", row_of), ("database", image_of)):
+        strange = [name for name, row in found.items() if row is None]
+        if strange:
+            log.warning(
+                "%s: %d of %d names, such as %s, are not of the %s", path, len(strange), len(found), strange[0], kind
+            )
+    silent = sorted(set(range(len(query_names))) - {row for row in row_of.values() if row is not None})
+    if silent:
+        log.warning("%s has no line for %d queries, such as %s", path, len(silent), query_names[silent[0]])
     positives: list[set[int]] = [set() for _ in query_names]
     for query, names in rows:
-        row = query_row(query)
+        row = row_of[query]
         if row is not None:
-            positives[row] |= {found for found in map(database_row, names) if found is not None}
+            positives[row] |= {found for found in map(image_of.get, names) if found is not None}
     truth = GroundTruth.from_rows(
         [sorted(rows) for rows in positives], len(database_names), f"positives listed in {path.name}"
     )

@@ -123,4 +123,9 @@ def _prefix(file, names: Sequence[str]) -> str:
             found.append(path.removesuffix(f"{names[0]}/{KEY}"))
 
     file.visit(look)
-    return found[0] if len(found) == 1 else ""
+    if len(found) > 1:
+        raise StoreError(
+            f"{file.filename} describes {names[0]} in several folders, {', '.join(found)}: give an image list whose "
+            "names begin with the folder that is meant (and --root)"
+        )
+    return found[0] if found else ""

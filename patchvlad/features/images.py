@@ -6,6 +6,7 @@ An image is known by its path relative to the root, with forward slashes, everyw
 import contextlib
 import os
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -78,6 +79,9 @@ class ImageList:
         )
         if not names:
             raise ImageError(f"{path} lists no image: write one image path a line, relative to the root")
+        if len(set(names)) < len(names):
+            double = next(name for name, count in Counter(names).items() if count > 1)
+            raise ImageError(f"{path} lists {double} twice: every image counts once")
         return cls(root, names)
 
     @classmethod
