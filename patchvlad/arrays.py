@@ -1,5 +1,6 @@
 """Reading arrays that others wrote: nothing is executed, and whatever is wrong with a file is one kind of error."""
 
+import math
 import os
 import pickle
 import tokenize
@@ -34,8 +35,11 @@ def read_array(path: str | os.PathLike, mapped: bool = False) -> np.ndarray:
     return array
 
 
-def read_object_array(path: str | os.PathLike) -> np.ndarray:
-    """Reads an .npy of Python objects, of which only arrays, lists and numbers are accepted.
+def read_object_array(path: str | os.PathLike) -> list:
+    """Reads an .npy of Python objects: nested lists of numbers, whatever mixture of lists and arrays they are in.
+
+    Such a file is a pickle. It calls nothing of NumPy: arrays and numbers become records of shape, dtype and bytes, and
+    these are read only where they fit each other.
 
     Raises:
         ValueError: it cannot be read, or asks for anything else.
@@ -48,25 +52,117 @@ def read_object_array(path: str | os.PathLike) -> np.ndarray:
                 raise ValueError(f"version {version} of the format")
             shape, _, dtype = readers[version](file)
             if not dtype.hasobject:
-                return read_array(path)
-            found = _ArraysOnly(file).load()
+                return list(read_array(path))
+            found = _Records(file, encoding="latin1").load()
+        if not isinstance(found, _Array) or found.shape() != shape:
+            raise ValueError("its contents are not what its header says")
+        return found.values()
     except DAMAGE as error:
         raise ValueError(str(error) or type(error).__name__) from error
-    if not isinstance(found, np.ndarray) or found.shape != shape:
-        raise ValueError("its contents are not what its header says")
-    return found
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Finds nothing but what NumPy's own arrays and numbers are made of."""
+class _Records(pickle.Unpickler):
+    """Finds records for what NumPy's arrays and numbers are made of, and nothing else."""
 
     def find_class(self, module: str, name: str) -> object:
-        parts = {
-            "_reconstruct": np.empty(0).__reduce__()[0],
-            "scalar": np.int64(0).__reduce__()[0],
-            "ndarray": np.ndarray,
-            "dtype": np.dtype,
-        }
-        if module in ("numpy", "numpy.core.multiarray", "numpy._core.multiarray") and name in parts:
-            return parts[name]
+        if (module, name) in _PARTS:
+            return _Part(name)
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no array of numbers needs")
+
+
+_PARTS = {
+    *(("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")),
+    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+}
+
+
+class _Part:
+    """Stands for a function or class of that name; all it can do is to make a record."""
+
+    __slots__ = ("name",)
+    name: str
+
+    def __init__(self, name: str) -> None:
+        object.__setattr__(self, "name", name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise pickle.UnpicklingError("it changes what it asks for")
+
+    def __setstate__(self, state: object) -> None:
+        raise pickle.UnpicklingError("it changes what it asks for")
+
+    def __call__(self, *arguments: object) -> object:
+        if self.name == "dtype" and arguments:
+            return _Dtype(str(arguments[0]))
+        if self.name == "_reconstruct":
+            return _Array()
+        if self.name == "scalar" and len(arguments) == 2 and isinstance(arguments[0], _Dtype):
+            return _numbers(arguments[0], arguments[1], 1)[0]
+        if self.name == "encode" and len(arguments) == 2 and arguments[1] == "latin1":
+            return str(arguments[0]).encode("latin1")
+        raise pickle.UnpicklingError(f"it calls {self.name} in a way that no array of numbers does")
+
+
+class _Dtype:
+    """What a dtype says: its letter and size, and then its order of bytes."""
+
+    def __init__(self, code: str) -> None:
+        self.code, self.order = code, "="
+
+    def __setstate__(self, state: tuple) -> None:
+        _, self.order, *structure = state[:5]
+        if any(structure):
+            raise pickle.UnpicklingError("a dtype of several fields")
+
+    @property
+    def objects(self) -> bool:
+        return self.code in ("O", "O4", "O8")
+
+
+class _Array:
+    """What an array says: its shape, dtype and contents."""
+
+    def __init__(self) -> None:
+        self.state: tuple = ()
+
+    def __setstate__(self, state: tuple) -> None:
+        self.state = state
+
+    def shape(self) -> tuple[int, ...]:
+        shape = self.state[1]
+        if not isinstance(shape, tuple) or not all(type(size) is int and size >= 0 for size in shape):
+            raise ValueError("a shape that is none")
+        return shape
+
+    def values(self) -> list:
+        """Nested lists, one level an axis."""
+        _, _, dtype, fortran, contents = self.state
+        count = math.prod(self.shape())
+        if not isinstance(dtype, _Dtype):
+            raise ValueError("an array without a dtype")
+        if not dtype.objects:
+            return (
+                np.array(_numbers(dtype, contents, count)).reshape(self.shape(), order="F" if fortran else "C").tolist()
+            )
+        if not isinstance(contents, list) or len(contents) != count or len(self.shape()) > 2:
+            raise ValueError("an array of another length than its shape says")
+        flat = [value.values() if isinstance(value, _Array) else value for value in contents]
+        if len(self.shape()) < 2:
+            return flat
+        rows, columns = self.shape()
+        return [flat[row * columns : (row + 1) * columns] for row in range(rows)]  # objects stand in C's order always
+
+
+def _numbers(dtype: _Dtype, contents: object, count: int) -> list:
+    """So many numbers of plain bytes."""
+    if isinstance(contents, str):  # of Python 2
+        contents = contents.encode("latin1")
+    if dtype.code not in PLAIN or dtype.order not in ("<", ">", "=", "|") or not isinstance(contents, bytes):
+        raise ValueError(f"numbers of dtype {dtype.code!r}")
+    kind = np.dtype(("=" if dtype.order == "|" else dtype.order) + dtype.code)
+    if len(contents) != count * kind.itemsize:
+        raise ValueError("numbers of another length than their shape says")
+    return np.frombuffer(contents, dtype=kind).tolist()
+
+
+PLAIN = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")

@@ -73,12 +73,6 @@ def _predictions(arguments: argparse.Namespace, group: int) -> "tuple[list[Predi
     predictions += [_search(pair, truth, max(arguments.ks) * group) for pair in arguments.descriptors or ()]
     if truth.database_names is not None:  # later predictions may have named more images
         predictions = [replace(p, ranking=replace(p.ranking, database_names=truth.database_names)) for p in predictions]
-    for prediction in predictions:
-        depth = int((prediction.ranking.indices >= 0).sum(axis=1).max(initial=0))
-        if depth < min(max(arguments.ks), truth.database):
-            log.warning(
-                "%s: no more than %d images a query: recall beyond @%d does not rise", prediction.name, depth, depth
-            )
     return _told_apart(predictions), truth
 
 

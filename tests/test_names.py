@@ -13,7 +13,7 @@ from patchvlad.evaluate.names import finder
         (["1.jpg", "x/2.jpg"], ["db/1.jpg", "db/x/2.jpg"]),
         (["1.jpg", "x/2.jpg"], ["/data/set/db/1.jpg", "/data/set/db/x/2.jpg"]),
         (["db/1.jpg", "db/x/2.jpg"], ["1.jpg", "x/2.jpg"]),
-        (["set/db/1.jpg", "set/db/x/2.jpg"], ["other/1.jpg", "other/x/2.jpg"]),
+        (["set/db/1.jpg", "set/db/x/2.jpg"], ["other/1.jpg", "other/x/2.jpg"]),  # of which a warning tells
     ],
 )
 def test_leading_folders_may_differ(names: list[str], mentioned: list[str]) -> None:
@@ -26,6 +26,38 @@ def test_of_several_ways_the_one_by_which_most_names_meet_is_taken() -> None:
     row_of = finder("file", "database", names, ["b/1.jpg", "b/2.jpg", "c/1.jpg"])
     assert [row_of(name) for name in ("b/1.jpg", "b/2.jpg", "c/1.jpg", "a/1.jpg")] == [1, 2, None, 0]
     assert finder("file", "database", names, ["x/b/1.jpg"])("x/b/1.jpg") == 1  # not a/1.jpg
+
+
+def test_where_any_name_meets_as_it_is_the_others_are_no_images() -> None:
+    names = [*(f"summer/{i}" for i in range(100) if i != 7), *(f"winter/{i}" for i in range(100))]
+    row_of = finder("file", "database", names, [f"summer/{i}" for i in range(100)])
+    assert [row_of(f"summer/{i}") for i in (6, 7, 8)] == [6, None, 7]
+
+
+@pytest.mark.parametrize("exchanging", [True, False])
+def test_exchanged_folders_are_told_or_refused(exchanging: bool, caplog: pytest.LogCaptureFixture) -> None:
+    names, mentioned = ["night/1", "night/2"], ["day/1", "day/2"]
+    if exchanging:
+        assert finder("file", "queries", names, mentioned)("day/2") == 1
+        assert caplog.messages == ["file: day/1 is taken for night/1 of the queries"]
+    else:
+        with pytest.raises(GroundTruthError, match="names no image of the queries"):
+            finder("file", "queries", names, mentioned, exchanging=False)
+
+
+@pytest.mark.parametrize(("kind", "said"), [("database", "queries"), ("queries", "database")])
+def test_folders_of_the_other_kind_are_never_taken(kind: str, said: str) -> None:
+    """Pairs of queries with themselves, or with the columns swapped."""
+    with pytest.raises(GroundTruthError, match="and not lie in a folder of the other kind"):
+        finder("file", kind, [f"{kind}/{i}" for i in range(3)], [f"{said}/{i}" for i in range(3)])
+
+
+def test_a_name_that_may_be_two_images_is_refused() -> None:
+    names = [f"cam{camera}/{i}.jpg" for camera in range(2) for i in range(3)]
+    with pytest.raises(
+        GroundTruthError, match=r"names '0.jpg', which may be 'cam0/0.jpg' or 'cam1/0.jpg' of the database"
+    ):
+        finder("file", "database", names, [f"{i}.jpg" for i in range(3)])
 
 
 def test_nothing_mentioned_is_no_mistake_but_nothing_that_meets_is() -> None:

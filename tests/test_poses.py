@@ -147,3 +147,21 @@ def test_what_is_submitted(tmp_path: Path) -> None:
         write_ltvl(tmp_path / "p.txt", random_poses(["left/1.jpg", "rear/1.jpg"])[0])
     with pytest.raises(GroundTruthError, match="knows no spaces"):
         write_ltvl(tmp_path / "p.txt", random_poses(["a b.jpg"])[0])
+
+
+def test_suffixes_tell_images_apart_where_they_must() -> None:
+    poses, _, _ = random_poses(["f.jpg", "f.png", "g.jpg"])
+    found = poses.of(["f.png", "f.jpg", "g.jpg"], "p.txt", "database")
+    np.testing.assert_array_equal(found.translations, poses.translations[[1, 0, 2]])
+    twice = Poses(("a", "a"), poses.rotations[:2], poses.translations[:2])
+    with pytest.raises(GroundTruthError, match=r"p.txt has two poses of a that differ"):
+        twice.of(["a"], "p.txt", "database")
+
+
+def test_a_matrix_that_is_no_pose_is_refused(tmp_path: Path) -> None:
+    matrix = np.eye(4)
+    matrix[:3, 3] = 5
+    for wrong in (matrix.T, 2 * np.eye(4)):
+        (tmp_path / "p.txt").write_text(lines(["a.jpg"], [wrong]))
+        with pytest.raises(GroundTruthError, match="line 1: a matrix that is no pose: its last row must be 0 0 0 1"):
+            read_poses([tmp_path / "p.txt"])

@@ -184,15 +184,56 @@ def test_an_empty_field_is_no_position() -> None:
     [
         ("32", "U", "32N"),
         ("05", "", "5"),
-        ("56H", "", "56S"),
+        ("56", "H", "56S"),
         ("1", "n", "1N"),
         ("", "", ""),
         ("61", "N", ""),
         ("x", "", ""),
     ],
 )
-def test_zones(digits: str, letter: str, zone: str) -> None:
-    assert geodesy.zone_name(digits, letter) == zone
+def test_zones_with_latitude_bands(digits: str, letter: str, zone: str) -> None:
+    assert geodesy.zone_of_band(digits, letter) == zone
+
+
+@pytest.mark.parametrize(
+    ("text", "zone"),
+    [
+        *(
+            ("32N", "32N"),
+            ("32 n", "32N"),
+            ("UTM 32N", "32N"),
+            ("zone 5S", "5S"),
+            ("32 South", "32S"),
+            ("UTM32S", "32S"),
+        ),
+        *(("EPSG:32632", "32N"), ("32732", "32S"), ("32", "32"), ("32.0", "32"), ("05", "5"), ("", ""), (" ", "")),
+        *(("32U", "32N"), ("56H", "56S")),
+    ],
+)
+def test_zones_as_they_are_written(text: str, zone: str) -> None:
+    assert geodesy.zone_of_text(text) == zone
+
+
+@pytest.mark.parametrize("text", ["61N", "0", "32.5", "north", "EPSG:32799", "32NN"])
+def test_zones_that_are_none_are_refused_by_name(text: str, tmp_path: Path) -> None:
+    table = write(tmp_path / "p.csv", f"image,easting,northing,zone\n1.jpg,5e5,5e6,{text}\n")
+    with pytest.raises(GroundTruthError, match=r"p.csv: .* is no UTM zone: it should read 32N"):
+        positions.from_table([table], images("1.jpg"), "database")
+
+
+def test_s_is_the_southern_hemisphere_and_told_where_it_may_be_a_band(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    degrees = np.array([[-20.0, 11.99995], [-20.0, 12.00005]])
+    utm = np.concatenate([geodesy.to_utm(degrees[:1], "32S"), geodesy.to_utm(degrees[1:], "33S")])
+    lines = [f"{i}.jpg,{east!r},{north!r},{32 + i}S" for i, (east, north) in enumerate(utm.tolist())]
+    table = write(tmp_path / "p.csv", "\n".join(["image,easting,northing,zone", *lines]))
+    sides = [positions.from_table([table], images(f"{i}.jpg"), "database") for i in range(2)]
+    assert distances(*in_one_frame(*sides)[:2])[0, 0] == pytest.approx(10.46, abs=0.05)
+    assert not caplog.messages
+    table = write(tmp_path / "p.csv", "image,easting,northing,zone\n1.jpg,5e5,4e6,32S\n")
+    positions.from_table([table], images("1.jpg"), "database")
+    assert "zone 32S is taken for the southern hemisphere, not for MGRS's band S" in caplog.text
 
 
 # --- EXIF -----------------------------------------------------------------------------------------------------------
@@ -239,12 +280,18 @@ def test_photos_that_cannot_be_read_are_named(content: bytes | None, tmp_path: P
 
 @pytest.mark.parametrize("parts", ["here", None, (), (1, 2, 3, 4), (1, "x", 2), 7])
 def test_strange_gps_is_none_and_no_crash(parts: object) -> None:
-    assert np.isnan(positions._sexagesimal(parts, "N", "S"))
+    assert np.isnan(positions._sexagesimal(parts, "N", "NS"))
 
 
 def test_degrees_minutes_and_seconds() -> None:
-    assert positions._sexagesimal((10, 30, 36), b"S\0", "S") == pytest.approx(-10.51)
-    assert positions._sexagesimal((10.5,), None, "S") == 10.5
+    assert positions._sexagesimal((10, 30, 36), b"S\0", "NS") == pytest.approx(-10.51)
+    assert positions._sexagesimal((10.5,), "West", "EW") == -10.5
+    assert np.isnan(positions._sexagesimal((10.5,), None, "NS"))  # north or south?
+
+
+def test_a_camera_without_a_fix_knows_no_position(tmp_path: Path) -> None:
+    write_gps(tmp_path / "a.jpg", 0.0, 0.0)
+    assert np.isnan(positions.from_exif(ImageList(tmp_path, ("a.jpg",))).degrees).all()
 
 
 # --- tables ---------------------------------------------------------------------------------------------------------

@@ -247,3 +247,20 @@ def test_results_of_another_set_are_named(tmp_path: Path) -> None:
         GroundTruthError, match="has results of 3 queries, the ground truth is of 1: they do not belong"
     ):
         read_predictions(write_results(tmp_path), other)
+
+
+def test_keys_that_two_images_have_are_refused(tmp_path: Path) -> None:
+    truth = replace(TRUTH, database_names=("x/1.jpg", "y/1.jpg", "3.jpg", "4.jpg"))
+    with pytest.raises(
+        GroundTruthError, match=r"goes by file names without suffix, and two images of the database are 1"
+    ):
+        read(write(tmp_path / "p.txt", "a 1 3\nb 3 1\n"), truth)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint64, np.int16])
+def test_rows_may_be_whole_numbers_of_any_kind(kind: type, tmp_path: Path) -> None:
+    np.save(tmp_path / "p.npy", np.array([[0, 3], [1, 0], [2, 2]], dtype=kind))
+    assert read(tmp_path / "p.npy").indices.tolist() == [[0, 3], [1, 0], [2, 2]]
+    np.save(tmp_path / "p.npy", np.array([[2**64 - 1], [0], [0]], dtype=np.uint64) - np.uint64(5))
+    with pytest.raises(GroundTruthError, match="they do not belong together"):
+        read(tmp_path / "p.npy")

@@ -57,14 +57,14 @@ def two_methods() -> list:
 def test_text_says_everything_and_how_it_was_counted() -> None:
     text = as_text(two_methods(), group=12)
     for said in (
-        "half 40.0 [10.0, 70.0]",
-        "right 100.0 [100.0, 100.0]",
+        "half 40.0 [16.8, 68.7]",
+        "right 100.0 [72.2, 100.0]",
         "mAP [%]",
         "match scores [%]",
         "error [m]",
         "+60.0 [+30.0, +90.0] points: 6 queries gained, 0 lost, p = 0.031 (McNemar, exact)",
         "protocol: 10 queries, 10 database images, positives within 25 m; recall over all queries",
-        "best of 12 images a group; brackets: 95 % intervals, bootstrap over queries, 2000 draws",
+        "best of 12 images a group; brackets: 95 % intervals (recall: Wilson's; else bootstrap over queries, 2000 ",
         "right: preset lite, model lite 0123456789ab, 480 x 640 px, 100 candidates by own descriptors, the first 30 "
         "re-ranked by voting, patchvlad 0.1.0",
         f"measured by patchvlad {__version__}",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from patchvlad.evaluate import uncertainty
-from patchvlad.evaluate.uncertainty import bootstrap, compare
+from patchvlad.evaluate.uncertainty import bootstrap, compare, wilson
 
 
 def test_the_interval_of_a_share_is_the_binomial_one() -> None:
@@ -52,3 +52,13 @@ def test_significance_is_mcnemars_exact_test(gained: int, lost: int) -> None:
     assert found.p == pytest.approx(slow_mcnemar(gained, lost))
     assert found.difference == pytest.approx((gained - lost) / len(first))
     assert found.interval[0] <= found.difference <= found.interval[1]
+
+
+@pytest.mark.parametrize(("queries", "share"), [(30, 0.5), (30, 0.95), (100, 0.99), (111, 0.84)])
+def test_wilsons_interval_covers_what_it_says(queries: int, share: float) -> None:
+    ends = np.array([wilson(answered, queries) for answered in range(queries + 1)])
+    chances = [math.comb(queries, n) * share**n * (1 - share) ** (queries - n) for n in range(queries + 1)]
+    covered = sum(chance for chance, (low, high) in zip(chances, ends, strict=True) if low <= share <= high)
+    assert 0.915 < covered < 0.99
+    assert ends[queries][0] > 1 - 4 / queries and ends[queries][1] == pytest.approx(1)
+    assert np.isnan(wilson(0, 0)).all()

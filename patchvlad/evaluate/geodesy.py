@@ -49,15 +49,38 @@ def scale(degrees: np.ndarray, zone: str) -> np.ndarray:
     return np.nan_to_num(np.asarray(factors.meridional_scale), nan=np.inf)
 
 
-def zone_name(digits: str, letter: str = "") -> str:
-    """ "32N" of ("32", "U") or ("32U", ""): the letter is MGRS's latitude band, and N to X lie in the north.
+def zone_of_band(digits: str, band: str = "") -> str:
+    """ "32N" of ("32", "U"), MGRS's latitude band, of which N to X lie in the north.
 
     "32" where there is no letter, "" where there is no zone.
     """
-    found = re.fullmatch(r"0*(\d{1,2})\s*([A-Za-z]?)", f"{digits}{letter}".strip())
+    found = re.fullmatch(r"0*(\d{1,2})", digits.strip())
     if found is None or not 1 <= int(found[1]) <= 60:
         return ""
-    return found[1] + ("" if not found[2] else "N" if found[2].upper() >= "N" else "S")
+    band = band.strip().upper()
+    return found[1] + ("" if not re.fullmatch("[A-Z]", band) else "N" if band >= "N" else "S")
+
+
+def zone_of_text(text: str) -> str:
+    """ "32N" of "32N", "32 north", "UTM 32N", "EPSG:32632", or "32U" with MGRS's band; S is the southern hemisphere.
+
+    "32" of "32" and "32.0", "" of nothing.
+
+    Raises:
+        ValueError: it is no zone.
+    """
+    plain = text.strip().upper()
+    code = re.fullmatch(r"(?:EPSG:)?32([67])(\d\d)", plain)
+    if code is not None and 1 <= int(code[2]) <= 60:
+        return f"{int(code[2])}{'N' if code[1] == '6' else 'S'}"
+    found = re.fullmatch(r"(?:UTM)?\s*(?:ZONE)?\s*0*(\d{1,2})(?:\.0)?\s*(NORTH|SOUTH|[A-Z])?", plain)
+    if not plain:
+        return ""
+    if found is None or not 1 <= int(found[1]) <= 60:
+        raise ValueError(f"{text!r} is no UTM zone: it should read 32N, or 32S in the southern hemisphere")
+    if not found[2]:
+        return found[1]
+    return found[1] + (found[2][0] if found[2] in ("N", "S", "NORTH", "SOUTH") else "N" if found[2] > "N" else "S")
 
 
 def _crs(zone: str) -> str:

@@ -184,7 +184,7 @@ class GroundTruth:
             ("database", database_names, truth.database_names),
         ):
             if given is not None and known is not None and len(given) == len(known):
-                row_of = finder(path, side, given, known)
+                row_of = finder(path, side, given, known, exchanging=False)
                 other = [name for row, name in enumerate(known) if row_of(name) != row]
                 if other:
                     raise GroundTruthError(

@@ -1,6 +1,7 @@
 """Names of images in other people's files, and tables: which row is meant although the folders above differ."""
 
 import csv
+import logging
 import math
 import os
 from collections import Counter
@@ -9,13 +10,15 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import GroundTruthError
 
+log = logging.getLogger(__name__)
+
 Finder = Callable[[str], int | None]
 Way = tuple[str, str]  # what to take away from the front of a name, and what to put there instead
 SAMPLE = 1000  # names that are looked at for what leads from one to the other
 ALIKE = 50  # names of the same file name that one of them is compared with
 TRIED = 20  # ways that are tried on all names
 FOLDERS = {
-    "queries": {"queries", "query", "q"},
+    "queries": {"queries", "query"},
     "database": {"database", "db", "map", "mapping", "ref", "reference", "index", "gallery"},
 }
 
@@ -26,14 +29,15 @@ def finder(
     names: Sequence[str],
     mentioned: Sequence[str],
     root: str | os.PathLike | None = None,
+    exchanging: bool = True,
 ) -> Finder:
     """Returns a function from a name in a file to a row of `names`, None for a name that stands for no image.
 
-    Names may differ in their leading folders ("db/x/1.jpg" for "x/1.jpg", or the other way round). Of all ways of
-    leading from one to the other one is taken for all names: one that leads through the folders that the images lie in,
-    if there is any; else one that does not lead through a folder of the other kind; of these the one by which most
-    names meet, of equals the shortest. A file may hold names of queries and database, with equal file names: where
-    it cannot be told which are meant, that is an error.
+    Where any name meets as it is, the others are no images. Else names may differ in their leading folders
+    ("db/x/1.jpg" for "x/1.jpg", or the other way round). Of all ways of leading from one to the other one is taken for all names: one
+    through the folders that the images lie in, if there is any; else the one by which most names meet, of equals the
+    shortest. A file may hold names of queries and database, with equal file names: where it cannot be told which are
+    meant, and where names lead through a folder of the other kind, that is an error.
 
     Args:
         source: the file, for messages.
@@ -41,6 +45,7 @@ def finder(
         names: the images that rows stand for.
         mentioned: all names that the file mentions.
         root: folder that the images lie in, if known.
+        exchanging: whether folders may be exchanged ("db/1.jpg" for "map/1.jpg"), of which a warning tells.
 
     Raises:
         GroundTruthError: the file mentions names, but none that stands for an image, or several that may.
@@ -50,18 +55,26 @@ def finder(
     def row(said: str, way: Way) -> int | None:
         return row_of.get(way[1] + said[len(way[0]) :]) if said.startswith(way[0]) else None
 
+    if not mentioned or any(said in row_of for said in mentioned):
+        return row_of.get
     met = {way: sum(row(said, way) is not None for said in mentioned) for way in _ways(names, mentioned)}
-    if mentioned and not any(met.values()):
-        raise GroundTruthError(
-            f"{source} names no image of the {kind}: it has {mentioned[0]!r}, among the {kind} is "
-            f"{names[0] if names else 'none'!r}. Names must be equal but for leading folders"
-        )
-    usable = [way for way, count in met.items() if count] or [("", "")]
-    usable = [way for way in usable if _vouched(way, root)] or usable
-    usable = [way for way in usable if not _leads_elsewhere(way, kind)] or usable
+    usable = [way for way, count in met.items() if count and (exchanging or "" in way)]
+    refused = (
+        f"{source} names no image of the {kind}: it has {mentioned[0]!r}, among the {kind} is "
+        f"{names[0] if names else 'none'!r}. Names must be equal but for leading folders"
+    )
+    if not usable:
+        raise GroundTruthError(refused)
+    vouched = [way for way in usable if _vouched(way, root)]
+    usable = vouched or [way for way in usable if not _leads_elsewhere(way, kind)]
+    if not usable:
+        raise GroundTruthError(f"{refused}, and not lie in a folder of the other kind")
     best = min(usable, key=lambda way: (-met[way], len(way[0]) + len(way[1]), way))
-    if best != ("", "") and not _vouched(best, root):
-        _refuse_ambiguity(source, kind, mentioned, best, usable, row)
+    if not _vouched(best, root):
+        _refuse_ambiguity(source, kind, mentioned, names, best, usable, row)
+    if all(best):
+        said = next(said for said in mentioned if row(said, best) is not None)
+        log.warning("%s: %s is taken for %s of the %s", source, said, names[row(said, best) or 0], kind)
     return lambda said: row(said, best)
 
 
@@ -89,25 +102,30 @@ def _vouched(way: Way, root: str | os.PathLike | None) -> bool:
 def _leads_elsewhere(way: Way, kind: str) -> bool:
     """Whether a way takes away a folder such as those of the other kind are named."""
     other = FOLDERS["database" if kind == "queries" else "queries"]
-    return bool(other & {part.lower() for part in PurePosixPath(way[0]).parts})
+    return bool(other & {part.lower() for part in PurePosixPath(way[0]).parts[-2:]})
 
 
 def _refuse_ambiguity(
     source: str | os.PathLike,
     kind: str,
     mentioned: Sequence[str],
+    names: Sequence[str],
     best: Way,
     ways: Sequence[Way],
     row: Callable[[str, Way], int | None],
 ) -> None:
-    """Raises if names that the best way does not lead to an image lead to one of its images by another way."""
+    """Raises if another way leads a name to another image, or another name to the same one."""
     said_of = {found: said for said in mentioned if (found := row(said, best)) is not None}
     for way in ways:
-        if way[0].startswith(best[0]):  # images of the same tree that are not in the list
-            continue
-        for said in mentioned:
-            found = row(said, way)
-            if found in said_of and row(said, best) is None:
+        further = way[0].startswith(best[0]) and way[1].startswith(best[1])  # into the same tree: other images of it
+        for said in mentioned if not further else ():
+            found, by_best = row(said, way), row(said, best)
+            if found is not None and by_best is not None and found != by_best and way[0] == best[0]:
+                raise GroundTruthError(
+                    f"{source} names {said!r}, which may be {names[by_best]!r} or {names[found]!r} of the {kind}: name "
+                    "images with the folders that tell them apart"
+                )
+            if found in said_of and by_best is None:
                 raise GroundTruthError(
                     f"{source} names {said_of[found]!r} and {said!r}, and either may be the same image of the {kind}: "
                     "give image lists in which names begin with the same folders as there (and --root)"

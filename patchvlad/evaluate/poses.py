@@ -46,11 +46,18 @@ class Poses:
             GroundTruthError: no image has a pose.
         """
         theirs, ours = (tuple(os.path.splitext(name)[0] for name in side) for side in (self.names, names))
+        if len(set(theirs)) < len(set(self.names)) or len(set(ours)) < len(set(names)):
+            theirs, ours = self.names, tuple(names)  # suffixes tell images apart
         row_of = finder(source, kind, ours, theirs)
         rotations, translations = np.full((len(names), 4), np.nan), np.full((len(names), 3), np.nan)
         for theirs_row, name in enumerate(theirs):
             row = row_of(name)
             if row is not None:
+                said = (*rotations[row], *translations[row])
+                if np.isfinite(said).all() and not np.allclose(
+                    said, (*self.rotations[theirs_row], *self.translations[theirs_row])
+                ):
+                    raise GroundTruthError(f"{source} has two poses of {self.names[theirs_row]} that differ")
                 rotations[row], translations[row] = self.rotations[theirs_row], self.translations[theirs_row]
         return Poses(tuple(names), rotations, translations)
 
@@ -189,6 +196,10 @@ def _pose(values: Sequence[float], form: str | None) -> tuple[np.ndarray, np.nda
         raise ValueError("a number that is not finite")
     if len(values) == 16 and form in (None, "robotcar"):
         matrix = np.array(values).reshape(4, 4)
+        if not np.allclose(matrix[3], (0, 0, 0, 1)) or not np.allclose(
+            matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-2
+        ):
+            raise ValueError("a matrix that is no pose: its last row must be 0 0 0 1")
         to_camera = Rotation.from_matrix(matrix[:3, :3]).inv()
         return np.roll(to_camera.as_quat(), 1), -to_camera.apply(matrix[:3, 3])
     if len(values) != 7 or form == "robotcar":

@@ -25,6 +25,7 @@ from .names import finder, read_table, to_number
 log = logging.getLogger(__name__)
 
 TRUE_SCALE = 1e-3  # by which a metre of UTM may differ from one on the ground
+BAND_S = 3.5e6, 4.45e6  # northings of MGRS's band S, 32 to 40 degrees north
 WIDE = 400e3  # metres of easting, more than photos of one town and of its zone have
 FAR, NEAR = 500e3, 50e3  # metres: database and queries are further apart than this, and would be nearer swapped
 
@@ -83,7 +84,7 @@ def in_one_frame(queries: Located, database: Located) -> tuple[np.ndarray, np.nd
         zones = sorted({zone for side in both for zone in side.zones}, key=len)
         if all(zone in (zones[-1], zones[-1].rstrip("NS")) for zone in zones) and (len(zones) <= 1 or zones[0]):
             points = [side.utm for side in both if side.utm is not None]
-            _warn_if_swapped(points[0], points[1], queries.source)
+            _warn_if_strange(points[0], points[1], queries.source, bool(zones and zones[-1]))
             return points[0], points[1], f"UTM zone {zones[-1]}" if zones and zones[-1] else "UTM"
     degrees = _degrees(queries), _degrees(database)
     _warn_if_swapped_degrees(degrees[0], degrees[1], queries.source)
@@ -114,7 +115,7 @@ def from_names(images: ImageList) -> Located:
             )
         values = dict(enumerate(fields[:-1]))  # the last is the suffix
         utm.append([_float(values.get(0, "")), _float(values.get(1, ""))])
-        zones.append(geodesy.zone_name(values.get(2, ""), values.get(3, "")))
+        zones.append(geodesy.zone_of_band(values.get(2, ""), values.get(3, "")))
         degrees.append([_float(values.get(4, "")), _float(values.get(5, ""))])
         headings.append(_float(values.get(8, "")))
     known = _pairs(degrees) if np.isfinite(degrees).all() else None
@@ -165,7 +166,14 @@ def from_table(tables: Sequence[Path], images: ImageList, kind: str) -> Located:
     columns = set.intersection(*(set(values) for values in chosen))
     if {"easting", "northing"} <= columns:
         utm = [[to_number(values, "easting"), to_number(values, "northing")] for values in chosen]
-        zones = tuple(geodesy.zone_name(values.get("zone", "")) for values in chosen)
+        try:
+            zones = tuple(geodesy.zone_of_text(values.get("zone", "")) for values in chosen)
+        except ValueError as error:
+            raise GroundTruthError(f"{source}: {error}") from error
+        for values, zone, (_, north) in zip(chosen, zones, utm, strict=True):
+            if values.get("zone", "").upper().endswith("S") and BAND_S[0] < north < BAND_S[1]:
+                log.warning("%s: zone %s is taken for the southern hemisphere, not for MGRS's band S", source, zone)
+                break
         return Located(source, images.names, _pairs(utm), zones, None, headings)
     if {"lat", "lon"} <= columns:
         degrees = [[to_number(values, "lat"), to_number(values, "lon")] for values in chosen]
@@ -207,7 +215,7 @@ def apart(queries: Located, database: Located) -> tuple[Located, Located]:
     def moved(side: Located) -> Located:
         assert side.utm is not None
         offset = np.array([[1e7 * order[city], 0.0] for city in side.zones]).reshape(-1, 2)
-        return replace(side, utm=side.utm + offset, zones=("",) * len(side.zones))
+        return replace(side, utm=side.utm + offset, zones=("of each city",) * len(side.zones))
 
     return moved(queries), moved(database)
 
@@ -226,18 +234,21 @@ def _gps(path: Path) -> tuple[float, float, float]:
         raise GroundTruthError(f"{path} does not exist: check the path") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise GroundTruthError(f"{path} cannot be read as an image ({error}): repair it or leave it out") from error
-    latitude = _sexagesimal(tags.get(ExifTags.GPS.GPSLatitude), tags.get(ExifTags.GPS.GPSLatitudeRef), "S")
-    longitude = _sexagesimal(tags.get(ExifTags.GPS.GPSLongitude), tags.get(ExifTags.GPS.GPSLongitudeRef), "W")
+    latitude = _sexagesimal(tags.get(ExifTags.GPS.GPSLatitude), tags.get(ExifTags.GPS.GPSLatitudeRef), "NS")
+    longitude = _sexagesimal(tags.get(ExifTags.GPS.GPSLongitude), tags.get(ExifTags.GPS.GPSLongitudeRef), "EW")
+    if latitude == longitude == 0:  # what cameras write that have not found out
+        latitude = longitude = np.nan
     return latitude, longitude, _rational(tags.get(ExifTags.GPS.GPSImgDirection))
 
 
-def _sexagesimal(parts: object, sign: object, negative: str) -> float:
-    """Degrees, minutes and seconds, and the letter of the hemisphere, as degrees."""
-    if not isinstance(parts, tuple | list) or not 1 <= len(parts) <= 3:
+def _sexagesimal(parts: object, hemisphere: object, letters: str) -> float:
+    """Degrees, minutes and seconds as degrees, by the hemisphere's letter, the first or second of `letters`."""
+    text = hemisphere.decode("latin-1") if isinstance(hemisphere, bytes) else str(hemisphere or "")
+    letter = text.strip("\0 ").upper()[:1]
+    if not isinstance(parts, tuple | list) or not 1 <= len(parts) <= 3 or not letter or letter not in letters:
         return np.nan
-    letter = sign.decode("latin-1") if isinstance(sign, bytes) else str(sign or "")
     value = sum(_rational(part) / 60**power for power, part in enumerate(parts))
-    return -value if letter.strip("\0 ").upper() == negative else value
+    return -value if letter == letters[1] else value
 
 
 def _rational(value: object) -> float:
@@ -287,8 +298,8 @@ def _warn_if_swapped_degrees(queries: np.ndarray, database: np.ndarray, source: 
         )
 
 
-def _warn_if_swapped(queries: np.ndarray, database: np.ndarray, source: str) -> None:
-    """Likewise for easting and northing; the former is never above a million."""
+def _warn_if_strange(queries: np.ndarray, database: np.ndarray, source: str, zoned: bool) -> None:
+    """Likewise for easting and northing; and for those that can hardly be metres of one zone."""
     if not len(queries) or not len(database):
         return
     given, swapped = _gap(queries, database), _gap(queries[:, ::-1], database)
@@ -299,6 +310,8 @@ def _warn_if_swapped(queries: np.ndarray, database: np.ndarray, source: str) -> 
             source,
             given / 1000,
         )
+    if zoned:
+        return
     if np.ptp(np.concatenate([queries, database])[:, 0]) > WIDE:
         log.warning("%s: eastings differ by more than a UTM zone is wide: name the zones if there are several", source)
     every = np.abs(np.concatenate([queries, database]))

@@ -9,6 +9,7 @@ MSLS        query_key key key key ...         one query a line, best first; keys
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -168,6 +169,7 @@ def _from_rows(path: Path, truth: GroundTruth) -> Prediction:
         raise GroundTruthError(f"{path} cannot be read as an array of rows ({error})") from error
     if rows.ndim != 2 or not np.issubdtype(rows.dtype, np.integer):
         raise GroundTruthError(f"{path} holds {rows.dtype} {rows.shape}: rows are whole numbers, one line a query")
+    rows = rows.astype(np.int64)
     if len(rows) != len(truth) or rows.min(initial=-1) < -1 or rows.max(initial=-1) >= truth.database:
         raise GroundTruthError(
             f"{path} holds {len(rows)} queries and rows {rows.min(initial=0)} to {rows.max(initial=0)}, but the ground "
@@ -177,7 +179,7 @@ def _from_rows(path: Path, truth: GroundTruth) -> Prediction:
         truth.query_names or tuple(map(str, range(len(truth)))),
         truth.database_names or tuple(map(str, range(truth.database))),
     )
-    return Prediction(path.stem, Ranking(rows.astype(np.int64), _no_scores(rows), *names))
+    return Prediction(path.stem, Ranking(rows, _no_scores(rows), *names))
 
 
 def _parse(
@@ -296,7 +298,11 @@ def _rows(
 ) -> Callable[[str], int | None]:
     if not keys:
         return finder(path, kind, names, mentioned)
-    return finder(path, kind, [PurePosixPath(name).stem for name in names], mentioned)
+    stems = [PurePosixPath(name).stem for name in names]
+    if len(set(stems)) < len(stems):
+        double = next(stem for stem, count in Counter(stems).items() if count > 1)
+        raise GroundTruthError(f"{path} goes by file names without suffix, and two images of the {kind} are {double}")
+    return finder(path, kind, stems, mentioned)
 
 
 def _no_scores(indices: np.ndarray) -> np.ndarray:

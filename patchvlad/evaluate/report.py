@@ -1,5 +1,6 @@
 """What is measured of several methods on the same queries, side by side, with intervals, and how it was counted."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -22,7 +23,9 @@ from .metrics import (
 )
 from .poses import THRESHOLDS, Poses, pose_errors, shares_within, transfer
 from .predictions import Prediction, describe_making
-from .uncertainty import CONFIDENCE, DRAWS, Comparison, bootstrap, compare
+from .uncertainty import CONFIDENCE, DRAWS, Comparison, bootstrap, compare, wilson
+
+log = logging.getLogger(__name__)
 
 NEAR = (1.0, 5.0, 10.0, 25.0)  # metres, of which the share of queries localised within is told
 Interval = tuple[float, float]
@@ -34,7 +37,7 @@ class Evaluation:
 
     Attributes:
         answered: (n, number of ks) bool of the queries counted: is there a positive among the first k.
-        recall_intervals, mean_average_precision_intervals: 95 %, by k.
+        recall_intervals, mean_average_precision_intervals: 95 %, by k; Wilson's, and by bootstrap.
         precision_recall: over the scores of best matches, recall of the queries that can be answered.
         retrieved_average_precision: the same with recall of the right best matches, as VPR-Bench counts.
         errors: (Q,) metres to the best match.
@@ -91,17 +94,23 @@ def evaluate(
     positives = np.array([len(rows) for rows in truth.positives], dtype=np.int64)
     answered = np.column_stack([hits[counted, :k].any(axis=1) for k in ks])
     precision = np.column_stack([average_precision_at(hits, positives, k)[counted] for k in ks])
-    values = np.column_stack([answered, precision])
-    ends = [(float(low), float(high)) for low, high in bootstrap(values)]
+    ends = [(float(low), float(high)) for low, high in bootstrap(precision)]
+    intervals = [wilson(int(column.sum()), len(column)) for column in answered.T]
+    depth = int((ranking.indices >= 0).sum(axis=1).max(initial=0))
+    there = truth.database if groups is None else len(np.unique(groups))
+    if depth < min(max(ks), there):
+        log.warning(
+            "%s: no more than %d images a query: recall beyond @%d does not rise", prediction.name, depth, depth
+        )
     found = replace(
         found,
         answered=answered,
         recall=recall(ranking, truth, ks, denominator),
-        recall_intervals=dict(zip(ks, ends[: len(ks)], strict=True)),
+        recall_intervals=dict(zip(ks, intervals, strict=True)),
         mean_average_precision={
             k: float(column.mean()) if len(column) else 0.0 for k, column in zip(ks, precision.T, strict=True)
         },
-        mean_average_precision_intervals=dict(zip(ks, ends[len(ks) :], strict=True)),
+        mean_average_precision_intervals=dict(zip(ks, ends, strict=True)),
     )
     if prediction.comparable:
         found = replace(
@@ -221,7 +230,7 @@ def _protocol(evaluations: Sequence[Evaluation], group: int) -> list[str]:
         lines.append(f"protocol: {measured.describe()}; recall over {measured.denominator} queries")
         lines.append(
             f"          {f'best of {group} images a group' if group > 1 else 'nothing grouped'}; brackets: "
-            f"{100 * CONFIDENCE:.0f} % intervals, bootstrap over queries, {DRAWS} draws"
+            f"{100 * CONFIDENCE:.0f} % intervals (recall: Wilson's; else bootstrap over queries, {DRAWS} draws)"
         )
     lines += [f"{found.name}: {describe_making(found.made_by)}" for found in evaluations if found.made_by]
     return [*lines, f"measured by patchvlad {__version__}"]

@@ -141,7 +141,7 @@ def from_vpr_bench(path: Path, query_names: Sequence[str], database_names: Seque
     """Reads positives by row."""
     positives: list[list[int]] = [[] for _ in query_names]
     try:
-        said = [(int(query), [int(row) for row in np.ravel(rows)]) for query, rows in read_object_array(path)]
+        said = [(_whole(query), [_whole(row) for row in rows]) for query, rows in read_object_array(path)]
     except (ValueError, TypeError) as error:
         raise GroundTruthError(
             f"{path} is no ground truth of VPR-Bench, an array of (query row, positive rows) ({error})"
@@ -159,3 +159,10 @@ def from_vpr_bench(path: Path, query_names: Sequence[str], database_names: Seque
     except GroundTruthError as error:
         raise GroundTruthError(f"{path}: {error}") from error
     return truth.named(query_names, database_names)
+
+
+def _whole(number: object) -> int:
+    """A whole number, which may be written as 3.0."""
+    if isinstance(number, bool) or not isinstance(number, int | float) or number != int(number):
+        raise ValueError(f"{number!r} is no row")
+    return int(number)

@@ -1,4 +1,4 @@
-"""How far to trust a number: bootstrap intervals over queries, and whether two methods differ on the same queries.
+"""How far to trust a number: intervals over queries, and whether two methods differ on the same queries.
 
 Queries are drawn as if they were independent. Neighbouring frames of one drive are not, and then the true interval is
 wider.
@@ -11,6 +11,19 @@ import numpy as np
 DRAWS = 2000
 CONFIDENCE = 0.95
 BLOCK = 1 << 22  # counts drawn at a time: 32 MB
+
+
+def wilson(answered: int, queries: int) -> tuple[float, float]:
+    """95 % interval of a share of queries (Wilson 1927): true to its name near 0 and 1 too, where drawing is not.
+
+    NaN without queries.
+    """
+    from scipy.stats import binomtest
+
+    if not queries:
+        return np.nan, np.nan
+    found = binomtest(answered, queries).proportion_ci(CONFIDENCE, method="wilson")
+    return float(found.low), float(found.high)
 
 
 def bootstrap(values: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarray:

@@ -113,19 +113,16 @@ def _read_hdf5(path: Path, names: Sequence[str]) -> np.ndarray:
 
 
 def _prefix(file, names: Sequence[str]) -> str:
-    """Folders above the first image, if it is not there by its own name."""
+    """Folders above all images, "" where they are there by their own names."""
     if not names or f"{names[0]}/{KEY}" in file:
         return ""
+    first = f"{names[0]}/{KEY}"
     found: list[str] = []
-
-    def look(path: str) -> None:
-        if path.endswith(f"/{names[0]}/{KEY}"):
-            found.append(path.removesuffix(f"{names[0]}/{KEY}"))
-
-    file.visit(look)
-    if len(found) > 1:
+    file.visit(lambda path: found.append(path.removesuffix(first)) if path.endswith(f"/{first}") else None)
+    whole = [prefix for prefix in found if all(f"{prefix}{name}/{KEY}" in file for name in names)]
+    if len(whole) > 1:
         raise StoreError(
-            f"{file.filename} describes {names[0]} in several folders, {', '.join(found)}: give an image list whose "
+            f"{file.filename} describes {names[0]} in several folders, {', '.join(whole)}: give an image list whose "
             "names begin with the folder that is meant (and --root)"
         )
-    return found[0] if found else ""
+    return whole[0] if whole else ""
