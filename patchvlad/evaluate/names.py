@@ -34,10 +34,10 @@ def finder(
     """Returns a function from a name in a file to a row of `names`, None for a name that stands for no image.
 
     Where any name meets as it is, the others are no images. Else names may differ in their leading folders
-    ("db/x/1.jpg" for "x/1.jpg", or the other way round). Of all ways of leading from one to the other one is taken for all names: one
-    through the folders that the images lie in, if there is any; else the one by which most names meet, of equals the
-    shortest. A file may hold names of queries and database, with equal file names: where it cannot be told which are
-    meant, and where names lead through a folder of the other kind, that is an error.
+    ("db/x/1.jpg" for "x/1.jpg", or the other way round). Of all ways of leading from one to the other one is taken for
+    all names: one through the folders that the images lie in, if there is any; else the one by which most names meet,
+    of equals the shortest. A file may hold names of queries and database, with equal file names: where it cannot be
+    told which are meant, and where names lead through a folder of the other kind, that is an error.
 
     Args:
         source: the file, for messages.
