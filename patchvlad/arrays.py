@@ -6,6 +6,7 @@ import pickle
 import tokenize
 import zipfile
 import zlib
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ def read_array(path: str | os.PathLike, mapped: bool = False) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except DAMAGE as error:
-        raise ValueError(str(error) or type(error).__name__) from error
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
     if not isinstance(array, np.ndarray):
         raise ValueError("an archive of several arrays: save one with numpy.save")
     return array
@@ -58,7 +59,7 @@ def read_object_array(path: str | os.PathLike) -> list:
             raise ValueError("its contents are not what its header says")
         return found.values()
     except DAMAGE as error:
-        raise ValueError(str(error) or type(error).__name__) from error
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
 
 
 class _Records(pickle.Unpickler):
@@ -151,6 +152,26 @@ class _Array:
             return flat
         rows, columns = self.shape()
         return [flat[row * columns : (row + 1) * columns] for row in range(rows)]  # objects stand in C's order always
+
+
+# For torch.load(weights_only=True): what a pickle may name, and what stands for it; then what it may set the state of.
+ALLOWED: list = [
+    *((_Part(name), f"{module}.{name}") for module, name in sorted(_PARTS)),
+    *((kind, f"{kind.__module__}.{kind.__name__}") for kind in (_Dtype, _Array)),
+]
+
+
+def plain(content: Any) -> Any:
+    """The same with records of arrays made arrays, in whatever dictionaries and lists they stand."""
+    if isinstance(content, _Array):
+        return np.array(content.values())
+    if isinstance(content, dict):
+        for key in content:
+            content[key] = plain(content[key])
+        return content
+    if isinstance(content, list | tuple):
+        return type(content)(plain(value) for value in content)
+    return content
 
 
 def _numbers(dtype: _Dtype, contents: object, count: int) -> list:

@@ -518,3 +518,27 @@ def test_the_fingerprint_does_not_depend_on_patch_sizes_or_memory_layout() -> No
     before = fingerprint(toy.model())
     assert fingerprint(toy.model(patch_sizes=(3,), patch_strides=(2,))) == before
     assert fingerprint(toy.model().to(memory_format=torch.channels_last)) == before
+
+
+NDARRAY, DTYPE = b"cnumpy\nndarray\n", b"cnumpy\ndtype\n"
+
+
+@pytest.mark.parametrize(
+    "pickled",
+    [
+        NDARRAY + b"((K\x01t" + DTYPE + b"(X\x02\x00\x00\x00O8tR" + b"X\x08\x00\x00\x00AAAAAAAAtR",
+        NDARRAY + b"((K\x05t" + DTYPE + b"(X\x02\x00\x00\x00f8tRNK\x00tR",
+        DTYPE + b"(](X\x01\x00\x00\x00aX\x01\x00\x00\x00OteatR",
+        b"cnumpy._core.multiarray\nscalar\n(" + DTYPE + b"(X\x02\x00\x00\x00O8tR" + b"X\x08\x00\x00\x00AAAAAAAAtR",
+        b"cnumpy\ndtype\n}X\x04\x00\x00\x00nameK\x01sb",
+    ],
+    ids=["pointers", "strides", "fields", "scalar", "changed"],
+)
+def test_numpys_own_parts_are_never_called_by_a_strangers_pickle(pickled: bytes, tmp_path: Path) -> None:
+    """Arrays of objects made of bytes crash whoever looks at them, or worse."""
+    path = tmp_path / "x.pth.tar"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02}X\x01\x00\x00\x00a" + pickled + b"s.")
+        archive.writestr("archive/version", "3\n")
+    with pytest.raises(ModelError):
+        checkpoints.read_pickle(path)

@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy._core import multiarray as _multiarray  # type: ignore[attr-defined]
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..arrays import ALLOWED, plain
 from ..atomic import replacing
 from ..errors import ModelError
 from .backbones import VGG16, Backbone, EfficientNetLite0, make_backbone
@@ -208,23 +207,15 @@ _REFERENCE_NAMES = {
     "WPCA.0.bias": "whitening.bias",
 }
 
-# What besides tensors and plain containers a checkpoint of the reference holds: NumPy scalars, as PyTorch pickles them.
-_ALLOWED: list = [
-    np.ndarray,
-    np.dtype,
-    *(type(np.dtype(kind)) for kind in ("float16", "float32", "float64", "int32", "int64", "bool")),
-    (_multiarray.scalar, "numpy.core.multiarray.scalar"),
-    (_multiarray.scalar, "numpy._core.multiarray.scalar"),
-    (_multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
-    (_multiarray._reconstruct, "numpy._core.multiarray._reconstruct"),
-]
-
 
 def read_pickle(path: Path) -> Any:
-    """Reads tensors, plain containers and NumPy scalars of a torch.save file; executes nothing."""
+    """Reads tensors, plain containers, NumPy's numbers and arrays of a torch.save file; executes nothing.
+
+    Numbers come as Python's. What is NumPy's is never built by NumPy itself, see `arrays.py`.
+    """
     try:
-        with torch.serialization.safe_globals(_ALLOWED):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(ALLOWED):
+            return plain(torch.load(path, map_location="cpu", weights_only=True))
     except pickle.UnpicklingError as error:
         reason = next((line for line in str(error).splitlines() if "GLOBAL" in line or "Unsupported" in line), "")
         raise ModelError(
