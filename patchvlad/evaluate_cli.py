@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def do_evaluate(arguments: argparse.Namespace) -> None:
     """patchvlad evaluate"""
     from .cli import bar
+    from .evaluate.poses import format_of
     from .evaluate.protocols import groups_of, protocol
     from .evaluate.report import as_text, evaluate
 
@@ -42,7 +43,10 @@ def do_evaluate(arguments: argparse.Namespace) -> None:
             evaluations.append(evaluate(prediction, counted, arguments.ks, denominator, groups, poses))
             progress(len(evaluations), len(predictions))
     print(as_text(evaluations, group))
-    print(f"ground truth: {arguments.ground_truth or ', '.join(map(str, arguments.query_poses))}")
+    if arguments.ground_truth is not None:
+        print(f"ground truth: {arguments.ground_truth}")
+    for path in (*(arguments.query_poses or ()), *(arguments.database_poses or ())):
+        print(f"poses: {path}, read as {arguments.pose_format or format_of(path)}")
     if arguments.dataset:
         benchmark = protocol(arguments.dataset)
         print(f"counted as {benchmark.name}, {benchmark.title}: {benchmark.counted}")

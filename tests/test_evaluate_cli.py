@@ -275,6 +275,7 @@ def test_poses_are_transferred_measured_and_submitted(world: Path, run: Run) -> 
     poses = ["--query-poses", "q.txt", "--database-poses", "db.txt"]
     out = works(run, "evaluate", world / "results", *poses)
     assert "results PatchNetVLAD 50.0 50.0 100.0 (2 queries, pose of the best match)" in flat(out)
+    assert "poses: q.txt, read as ltvl\nposes: db.txt, read as ltvl\n" in out
     out = works(run, "export", world / "results", "--format", "ltvl", "--database-poses", "db.txt", "--out", "sub.txt")
     assert out == "sub.txt: poses of 2 of 2 queries, copied from their best match\n"
     assert Path("sub.txt").read_text() == "a.png 1.0 0.0 0.0 0.0 3.0 0.0 0.0\nb.png 1.0 0.0 0.0 0.0 10.0 0.0 0.0\n"

@@ -82,7 +82,10 @@ def read_poses(paths: Iterable[Path], form: str | None = None) -> Poses:
     """
     if form is not None and form not in FORMATS:
         raise GroundTruthError(f"unknown format of poses {form!r}: choose from {', '.join(FORMATS)}")
-    read = [_read_kapture(path) if form == "kapture" or path.is_dir() else _read_text(path, form) for path in paths]
+    read = [
+        _read_kapture(path) if kind == "kapture" else _read_text(path, kind)
+        for path, kind in ((path, form or format_of(path)) for path in paths)
+    ]
     return Poses(
         tuple(name for poses in read for name in poses.names),
         np.concatenate([poses.rotations for poses in read]),
@@ -90,9 +93,14 @@ def read_poses(paths: Iterable[Path], form: str | None = None) -> Poses:
     )
 
 
-def is_cmu(path: Path) -> bool:
-    """Whether a file name is one that Extended CMU Seasons gives to its poses."""
-    return path.name.startswith("ground-truth-database-images") or path.parent.name == "camera-poses"
+def format_of(path: Path) -> str:
+    """The format that a path seems to be of, by its name and its first line."""
+    if path.is_dir():
+        return "kapture"
+    if path.name.startswith("ground-truth-database-images") or path.parent.name == "camera-poses":
+        return "cmu"
+    lines = (line.split() for line in _lines(path) if line.strip() and not line.startswith("#"))
+    return "robotcar" if len(next(lines, ())) == 17 else "ltvl"
 
 
 def transfer(ranking: Ranking, database: Poses) -> Poses:
@@ -166,18 +174,21 @@ def write_ltvl(path: str | os.PathLike, poses: Poses, folders: int = 0) -> int:
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
-def _read_text(path: Path, form: str | None) -> Poses:
-    names, rotations, translations = [], [], []
+def _lines(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        return path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise GroundTruthError(f"{path} cannot be read as poses ({error})") from error
-    for number, line in enumerate(lines, 1):
+
+
+def _read_text(path: Path, form: str) -> Poses:
+    names, rotations, translations = [], [], []
+    for number, line in enumerate(_lines(path), 1):
         if not line.strip() or line.startswith("#"):
             continue
         name, *said = line.split()
         try:
-            rotation, translation = _pose([float(value) for value in said], form or ("cmu" if is_cmu(path) else None))
+            rotation, translation = _pose([float(value) for value in said], form)
         except ValueError as error:
             raise GroundTruthError(
                 f"{path}, line {number}: {error}; it should read name qw qx qy qz tx ty tz, or name and a 4 x 4 matrix"
@@ -190,11 +201,11 @@ def _read_text(path: Path, form: str | None) -> Poses:
     return Poses(tuple(names), np.array(rotations), np.array(translations))
 
 
-def _pose(values: Sequence[float], form: str | None) -> tuple[np.ndarray, np.ndarray]:
+def _pose(values: Sequence[float], form: str) -> tuple[np.ndarray, np.ndarray]:
     """(4,) and (3,) of the numbers behind a name."""
     if not np.isfinite(values).all():
         raise ValueError("a number that is not finite")
-    if len(values) == 16 and form in (None, "robotcar"):
+    if len(values) == 16 and form == "robotcar":
         matrix = np.array(values).reshape(4, 4)
         if not np.allclose(matrix[3], (0, 0, 0, 1)) or not np.allclose(
             matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-2
@@ -233,11 +244,8 @@ def _read_kapture(folder: Path) -> Poses:
 
 
 def _table(path: Path, columns: int) -> list[list[str]]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise GroundTruthError(f"{path} cannot be read ({error})") from error
-    rows = [[part.strip() for part in line.split(",")] for line in lines if line.strip() and not line.startswith("#")]
+    lines = (line for line in _lines(path) if line.strip() and not line.startswith("#"))
+    rows = [[part.strip() for part in line.split(",")] for line in lines]
     if any(len(row) < columns for row in rows):
         raise GroundTruthError(f"{path} has a line with fewer than {columns} fields: is it kapture's?")
     return rows
