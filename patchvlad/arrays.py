@@ -3,17 +3,19 @@
 import math
 import os
 import pickle
+import struct
 import tokenize
 import zipfile
 import zlib
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 # What NumPy, zipfile and pickle raise over files that are damaged, or something else.
 DAMAGE = (
     *(OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, RuntimeError, OverflowError, MemoryError),
-    *(SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError),
+    *(SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError, struct.error),
+    AssertionError,
 )
 
 
@@ -57,13 +59,27 @@ def read_object_array(path: str | os.PathLike) -> list:
             found = _Records(file, encoding="latin1").load()
         if not isinstance(found, _Array) or found.shape() != shape:
             raise ValueError("its contents are not what its header says")
-        return found.values()
+        return _Lists(SHARED * os.path.getsize(path)).of(found)
     except DAMAGE as error:
-        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+        raise ValueError(" ".join(str(error).split())[:200] or type(error).__name__) from error
 
 
-class _Records(pickle.Unpickler):
-    """Finds records for what NumPy's arrays and numbers are made of, and nothing else."""
+SHARED = 64  # times that the parts of a file may stand in several places, on average
+DEPTH = 4  # of lists in lists: queries, positives, and an axis more each
+
+
+class _Records(pickle._Unpickler):  # type: ignore[name-defined,misc]
+    """Finds records for what NumPy's arrays and numbers are made of, and nothing else.
+
+    Python's own unpickler, because that in C makes room for whatever number a file gives to a part; and no buffers, for
+    which room is made before they are read.
+    """
+
+    dispatch: ClassVar[dict] = {
+        code: load
+        for code, load in pickle._Unpickler.dispatch.items()  # type: ignore[attr-defined]
+        if code not in (*pickle.BYTEARRAY8, *pickle.NEXT_BUFFER, *pickle.READONLY_BUFFER)
+    }
 
     def find_class(self, module: str, name: str) -> object:
         if (module, name) in _PARTS:
@@ -73,8 +89,26 @@ class _Records(pickle.Unpickler):
 
 _PARTS = {
     *(("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")),
+    *(("builtins", "bytes"), ("__builtin__", "bytes")),
     *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
 }
+
+
+class _Lists:
+    """Makes nested lists of records, up to so many values."""
+
+    def __init__(self, most: int) -> None:
+        self.left = most
+
+    def of(self, value: Any, depth: int = 0) -> Any:
+        self.left -= 1
+        if self.left < 0 or depth > DEPTH:
+            raise ValueError("lists in lists without end")
+        if isinstance(value, _Array):
+            return self.of(value.values(), depth)
+        if isinstance(value, list | tuple):
+            return [self.of(part, depth + 1) for part in value]
+        return value
 
 
 class _Part:
@@ -93,14 +127,16 @@ class _Part:
         raise pickle.UnpicklingError("it changes what it asks for")
 
     def __call__(self, *arguments: object) -> object:
-        if self.name == "dtype" and arguments:
-            return _Dtype(str(arguments[0]))
+        if self.name == "dtype" and arguments and isinstance(arguments[0], str):
+            return _Dtype(arguments[0])
+        if self.name == "bytes" and not arguments:
+            return b""
         if self.name == "_reconstruct":
             return _Array()
         if self.name == "scalar" and len(arguments) == 2 and isinstance(arguments[0], _Dtype):
             return _numbers(arguments[0], arguments[1], 1)[0]
-        if self.name == "encode" and len(arguments) == 2 and arguments[1] == "latin1":
-            return str(arguments[0]).encode("latin1")
+        if self.name == "encode" and len(arguments) == 2 and isinstance(arguments[0], str) and arguments[1] == "latin1":
+            return arguments[0].encode("latin1")
         raise pickle.UnpicklingError(f"it calls {self.name} in a way that no array of numbers does")
 
 
@@ -136,42 +172,47 @@ class _Array:
         return shape
 
     def values(self) -> list:
-        """Nested lists, one level an axis."""
+        """Nested lists, one level an axis; parts that are records still."""
         _, _, dtype, fortran, contents = self.state
         count = math.prod(self.shape())
         if not isinstance(dtype, _Dtype):
             raise ValueError("an array without a dtype")
+        if not count:
+            return []
         if not dtype.objects:
-            return (
-                np.array(_numbers(dtype, contents, count)).reshape(self.shape(), order="F" if fortran else "C").tolist()
-            )
+            flat = np.array(_numbers(dtype, contents, count))
+            return flat.reshape(self.shape(), order="F" if fortran else "C").tolist()
         if not isinstance(contents, list) or len(contents) != count or len(self.shape()) > 2:
             raise ValueError("an array of another length than its shape says")
-        flat = [value.values() if isinstance(value, _Array) else value for value in contents]
         if len(self.shape()) < 2:
-            return flat
+            return contents
         rows, columns = self.shape()
-        return [flat[row * columns : (row + 1) * columns] for row in range(rows)]  # objects stand in C's order always
+        return [contents[row * columns : (row + 1) * columns] for row in range(rows)]  # in C's order always
 
 
-# For torch.load(weights_only=True): what a pickle may name, and what stands for it; then what it may set the state of.
+# For torch.load(weights_only=True): what a pickle may name, and what stands for it; then what it may set the state of,
+# by names that no pickle can say.
 ALLOWED: list = [
     *((_Part(name), f"{module}.{name}") for module, name in sorted(_PARTS)),
-    *((kind, f"{kind.__module__}.{kind.__name__}") for kind in (_Dtype, _Array)),
+    *((kind, f"\n{kind.__name__}") for kind in (_Dtype, _Array)),
 ]
 
 
-def plain(content: Any) -> Any:
-    """The same with records of arrays made arrays, in whatever dictionaries and lists they stand."""
+def plain(content: Any, done: dict[int, Any] | None = None) -> Any:
+    """The same with records of arrays made arrays of numbers, in whatever dictionaries and lists they stand."""
+    done = {} if done is None else done
+    if id(content) in done:
+        return done[id(content)]
+    made = content
     if isinstance(content, _Array):
-        return np.array(content.values())
-    if isinstance(content, dict):
-        for key in content:
-            content[key] = plain(content[key])
-        return content
-    if isinstance(content, list | tuple):
-        return type(content)(plain(value) for value in content)
-    return content
+        made = np.array(_Lists(DEPTH * (math.prod(content.shape()) + 1)).of(content))
+    elif isinstance(content, dict):
+        done[id(content)] = content
+        content.update({key: plain(value, done) for key, value in content.items()})
+    elif type(content) in (list, tuple):
+        made = type(content)(plain(value, done) for value in content)
+    done[id(content)] = made
+    return made
 
 
 def _numbers(dtype: _Dtype, contents: object, count: int) -> list:

@@ -104,6 +104,7 @@ def do_extract(arguments: argparse.Namespace) -> None:
 
 def do_match(arguments: argparse.Namespace) -> None:
     """patchvlad match"""
+    from .evaluate.names import FOLDERS
     from .evaluate.protocols import groups_of
     from .evaluate_cli import counting, warn_of_departures
     from .features.global_descriptors import read_global_descriptors
@@ -129,7 +130,8 @@ def do_match(arguments: argparse.Namespace) -> None:
     group, denominator = counting(arguments)
     warn_of_departures(arguments, truth, denominator)
     groups = groups_of(len(names[1]), group)
-    descriptors = arguments.descriptors and tuple(map(read_global_descriptors, arguments.descriptors, names))
+    others = FOLDERS["database"], FOLDERS["queries"]
+    descriptors = arguments.descriptors and tuple(map(read_global_descriptors, arguments.descriptors, names, others))
     if photos:
         model = load(settings, arguments.device, *stores.values())
         for name, images in photos.items():

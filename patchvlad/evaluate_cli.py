@@ -188,6 +188,8 @@ def _names(arguments: argparse.Namespace) -> list[tuple[str, ...] | None]:
     if given == [None, None]:
         for path in arguments.predictions if "predictions" in arguments else [arguments.source]:
             given = list(lists_in(path)) or given
+            if given[0] is not None:
+                break
     return given
 
 
@@ -199,16 +201,15 @@ def _read_truth(arguments: argparse.Namespace, names: list) -> "GroundTruth":
 
 def _search(pair: tuple[Path, Path], truth: "GroundTruth", k: int) -> "Prediction":
     """Retrieval by another method's global descriptors."""
+    from .evaluate.names import FOLDERS
     from .evaluate.predictions import Prediction
     from .features.global_descriptors import read_global_descriptors
     from .search.retrieval import retrieve
 
     if truth.query_names is None or truth.database_names is None or not truth.complete:
         raise ConfigError("descriptors are in the order of their images: give the lists with --queries and --database")
-    queries, database = (
-        read_global_descriptors(path, names)
-        for path, names in zip(pair, (truth.query_names, truth.database_names), strict=True)
-    )
+    queries = read_global_descriptors(pair[0], truth.query_names, FOLDERS["database"])
+    database = read_global_descriptors(pair[1], truth.database_names, FOLDERS["queries"])
     ranking = retrieve(queries, database, min(k, max(len(database), 1)))
     return Prediction(pair[0].stem, ranking, True, {})
 

@@ -111,6 +111,42 @@ def test_hostile_files_are_refused(content: bytes, tmp_path: Path) -> None:
         read_object_array(write(tmp_path / "a.npy", content))
 
 
+def test_any_mixture_of_lists_tuples_and_arrays(tmp_path: Path) -> None:
+    lists = np.empty(2, dtype=object)
+    lists[0], lists[1] = [0, np.array([3, 4])], (np.int64(1), [np.uint8(5), np.array(6)])
+    np.save(tmp_path / "a.npy", lists)
+    assert read_object_array(tmp_path / "a.npy") == [[0, [3, 4]], [1, [5, 6]]]
+    np.save(tmp_path / "b.npy", objects((0, np.zeros((3, 0))), (1, [])))
+    assert read_object_array(tmp_path / "b.npy") == [[0, []], [1, []]]
+
+
+def test_small_files_take_little_time_and_memory(tmp_path: Path) -> None:
+    shared: list = [1]
+    for _ in range(40):
+        shared = [shared, shared]
+    nested: list = []
+    for _ in range(5000):
+        nested = [nested]
+    cyclic: list = []
+    cyclic.append(cyclic)
+    for value in (shared, nested, cyclic, np.zeros((10**9, 0))):
+        try:
+            path = write(tmp_path / "a.npy", pickle.dumps(objects((0, value), (1, [2])), protocol=4))
+        except RecursionError:
+            continue
+        if isinstance(value, np.ndarray):
+            assert read_object_array(path) == [[0, []], [1, [2]]]
+        else:
+            with pytest.raises(ValueError, match="lists in lists without end"):
+                read_object_array(path)
+    for content in (
+        b"I1\nr" + (1 << 31).to_bytes(4, "little") + b".",
+        b"\x96" + (1 << 40).to_bytes(8, "little") + b".",
+    ):
+        with pytest.raises(ValueError):
+            read_object_array(write(tmp_path / "a.npy", content))
+
+
 def test_other_damage(tmp_path: Path) -> None:
     for content in (b"", b"\x93NUMPY\x09\x00", b"\x93NUMPY\x01\x00\x10\x00{'descr': '|O', "):
         (tmp_path / "a.npy").write_bytes(content)

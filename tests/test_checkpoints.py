@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -542,3 +543,28 @@ def test_numpys_own_parts_are_never_called_by_a_strangers_pickle(pickled: bytes,
         archive.writestr("archive/version", "3\n")
     with pytest.raises(ModelError):
         checkpoints.read_pickle(path)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [{1: torch.ones(2)}, {"pool.centroids": torch.tensor(1.0)}, {"WPCA.0.weight": torch.ones(3)}],
+    ids=["numbers for names", "no axis", "one axis"],
+)
+def test_tensors_of_something_else_are_one_clear_line(state: dict, released: Callable[..., Path]) -> None:
+    path = released()
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, "state_dict": content["state_dict"] | state}, path)
+    with pytest.raises(ModelError, match=re.escape(str(path))):
+        load_model(path)
+
+
+def test_what_a_checkpoint_shares_stays_shared(tmp_path: Path) -> None:
+    shared: Any = [1]
+    for _ in range(60):
+        shared = [shared, shared]
+    table = np.arange(6.0).reshape(2, 3)
+    torch.save({"state_dict": {}, "x": shared, "y": np.zeros((0, 3)), "z": table.T}, tmp_path / "x.pth.tar")
+    found = read_pickle(tmp_path / "x.pth.tar")
+    assert found["x"][0] is found["x"][1]
+    assert found["y"].size == 0
+    np.testing.assert_array_equal(found["z"], table.T)

@@ -66,9 +66,13 @@ def test_we_read_what_hloc_writes_below_its_folders_too(tmp_path: Path) -> None:
         StoreError, match=r"describes a/1.jpg in several folders, db/, query/: give"
     ):  # whose, of db and query?
         read_global_descriptors(tmp_path / "g.h5", NAMES)
+    found = read_global_descriptors(tmp_path / "g.h5", NAMES, never={"query", "queries"})
+    np.testing.assert_allclose(found.global_, values, atol=1e-3)
     with h5py.File(tmp_path / "g.h5", "a") as file:
         del file[f"query/{NAMES[1]}"]  # then only db/ has all of them
     np.testing.assert_allclose(read_global_descriptors(tmp_path / "g.h5", NAMES).global_, values, atol=1e-3)
+    with pytest.raises(StoreError, match=r"has no global_descriptor of a/1.jpg"):  # and not those of the database
+        read_global_descriptors(tmp_path / "g.h5", NAMES, never={"db", "database"})
     with h5py.File(tmp_path / "one.h5", "w") as file:
         for name, row in zip(NAMES, values, strict=True):
             file.create_dataset(f"images/{name}/global_descriptor", data=row)

@@ -108,3 +108,15 @@ def test_a_long_file_that_begins_with_the_other_kind() -> None:
     assert finder("file", "queries", names, mentioned, "/x/tuesday")("tuesday/7.jpg") == 7
     with pytest.raises(GroundTruthError, match="either may be the same"):
         finder("file", "queries", names, mentioned)
+
+
+def test_of_two_tails_of_the_root_the_longer_is_meant() -> None:
+    mentioned = [f"{folder}/{i}.jpg" for folder in ("images", "queries/images") for i in range(3)]
+    row_of = finder("file", "queries", [f"{i}.jpg" for i in range(3)], mentioned, "/set/queries/images")
+    assert [row_of(name) for name in ("queries/images/1.jpg", "images/1.jpg")] == [1, None]
+
+
+@pytest.mark.parametrize("kind", ["queries", "database"])
+def test_a_set_may_lie_in_a_folder_of_any_name(kind: str) -> None:
+    mentioned = [f"/data/{other}/{kind}/{i}.jpg" for other in ["query"] for i in range(3)]
+    assert finder("file", kind, [f"{i}.jpg" for i in range(3)], mentioned)(mentioned[1]) == 1

@@ -165,3 +165,18 @@ def test_a_matrix_that_is_no_pose_is_refused(tmp_path: Path) -> None:
         (tmp_path / "p.txt").write_text(lines(["a.jpg"], [wrong]))
         with pytest.raises(GroundTruthError, match="line 1: a matrix that is no pose: its last row must be 0 0 0 1"):
             read_poses([tmp_path / "p.txt"])
+
+
+def test_images_without_a_pose_are_told_and_a_turned_sign_is_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    poses, _, _ = random_poses(["rear/1.jpg", "rear/2.jpg"])
+    same_again = Poses(
+        (*poses.names, "rear/1.jpg"), np.vstack([poses.rotations, -poses.rotations[:1]]), poses.translations[[0, 1, 0]]
+    )
+    found = same_again.of(["dawn/rear/1.jpg", "night/rear/2.jpg", "dawn/rear/3.jpg"], "p.txt", "queries")
+    assert found.known.tolist() == [True, False, False]
+    assert caplog.messages[-1] == "p.txt has no pose of 2 of 3 images of the queries, such as night/rear/2.jpg"
+
+
+def test_numbers_behind_a_dot_are_no_suffix() -> None:
+    poses, _, _ = random_poses(["img.1", "img.2"])
+    assert poses.of(["img.1.jpg", "img.2.jpg"], "p.txt", "queries").known.all()

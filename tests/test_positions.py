@@ -207,14 +207,14 @@ def test_zones_with_latitude_bands(digits: str, letter: str, zone: str) -> None:
             ("UTM32S", "32S"),
         ),
         *(("EPSG:32632", "32N"), ("32732", "32S"), ("32", "32"), ("32.0", "32"), ("05", "5"), ("", ""), (" ", "")),
-        *(("32U", "32N"), ("56H", "56S")),
+        *(("32U", "32N"), ("56H", "56S"), ("WGS 84 / UTM zone 33N", "33N"), ("nan", "")),
     ],
 )
 def test_zones_as_they_are_written(text: str, zone: str) -> None:
     assert geodesy.zone_of_text(text) == zone
 
 
-@pytest.mark.parametrize("text", ["61N", "0", "32.5", "north", "EPSG:32799", "32NN"])
+@pytest.mark.parametrize("text", ["61N", "0", "32.5", "north", "EPSG:32799", "32NN", "32A", "32I"])
 def test_zones_that_are_none_are_refused_by_name(text: str, tmp_path: Path) -> None:
     table = write(tmp_path / "p.csv", f"image,easting,northing,zone\n1.jpg,5e5,5e6,{text}\n")
     with pytest.raises(GroundTruthError, match=r"p.csv: .* is no UTM zone: it should read 32N"):

@@ -241,12 +241,19 @@ def test_foreign_records_are_refused(content: str, tmp_path: Path) -> None:
         read_predictions(folder, TRUTH)
 
 
-def test_results_of_another_set_are_named(tmp_path: Path) -> None:
-    other = GroundTruth.from_rows([[0]], 4, "by hand").named(["a.jpg"], DATABASE)
+def test_results_of_another_set_are_named_and_of_more_queries_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_results(tmp_path)
+    some = GroundTruth.from_rows([[0]], 4, "by hand").named(["b.jpg"], DATABASE)
+    found, _ = read_predictions(folder, some)
+    assert found[0].ranking.indices.tolist() == RANKING.indices[[1]].tolist()
+    assert "2 queries, such as a.jpg, are not asked for: ignored" in caplog.text
+    other = GroundTruth.from_rows([[0]], 4, "by hand").named(["z.jpg"], DATABASE)
     with pytest.raises(
-        GroundTruthError, match="has results of 3 queries, the ground truth is of 1: they do not belong"
+        GroundTruthError, match=r"NetVLAD_predictions.txt names no image of the queries: it has 'a.jpg'"
     ):
-        read_predictions(write_results(tmp_path), other)
+        read_predictions(folder, other)
 
 
 def test_keys_that_two_images_have_are_refused(tmp_path: Path) -> None:

@@ -69,12 +69,12 @@ def zone_of_text(text: str) -> str:
     Raises:
         ValueError: it is no zone.
     """
-    plain = text.strip().upper()
+    plain = text.strip().upper().removeprefix("WGS 84 / ").removeprefix("WGS84 / ")
     code = re.fullmatch(r"(?:EPSG:)?32([67])(\d\d)", plain)
     if code is not None and 1 <= int(code[2]) <= 60:
         return f"{int(code[2])}{'N' if code[1] == '6' else 'S'}"
-    found = re.fullmatch(r"(?:UTM)?\s*(?:ZONE)?\s*0*(\d{1,2})(?:\.0)?\s*(NORTH|SOUTH|[A-Z])?", plain)
-    if not plain:
+    found = re.fullmatch(r"(?:UTM)?\s*(?:ZONE)?\s*0*(\d{1,2})(?:\.0)?\s*(NORTH|SOUTH|[C-HJ-NP-X])?", plain)
+    if plain in ("", "NAN", "NONE"):
         return ""
     if found is None or not 1 <= int(found[1]) <= 60:
         raise ValueError(f"{text!r} is no UTM zone: it should read 32N, or 32S in the southern hemisphere")

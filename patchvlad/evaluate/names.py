@@ -65,7 +65,7 @@ def finder(
     )
     if not usable:
         raise GroundTruthError(refused)
-    vouched = [way for way in usable if _vouched(way, root)]
+    vouched = sorted((way for way in usable if _vouched(way, root)), key=lambda way: -len(way[0]))[:1]  # the longest
     usable = vouched or [way for way in usable if not _leads_elsewhere(way, kind)]
     if not usable:
         raise GroundTruthError(f"{refused}, and not lie in a folder of the other kind")
@@ -100,9 +100,9 @@ def _vouched(way: Way, root: str | os.PathLike | None) -> bool:
 
 
 def _leads_elsewhere(way: Way, kind: str) -> bool:
-    """Whether a way takes away a folder such as those of the other kind are named."""
-    other = FOLDERS["database" if kind == "queries" else "queries"]
-    return bool(other & {part.lower() for part in PurePosixPath(way[0]).parts[-2:]})
+    """Whether of the last two folders that a way takes away one is named as the other kind's, and none as its own."""
+    other, folders = FOLDERS["database" if kind == "queries" else "queries"], PurePosixPath(way[0].lower()).parts[-2:]
+    return bool(other & set(folders)) and not FOLDERS[kind] & set(folders)
 
 
 def _refuse_ambiguity(

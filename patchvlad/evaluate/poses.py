@@ -3,6 +3,7 @@
 A pose maps the world to the camera, x_camera = R(q) x_world + t, so the camera stands at -R(q)^T t.
 """
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,11 @@ from scipy.spatial.transform import Rotation
 
 from ..atomic import write_text
 from ..errors import GroundTruthError
+from ..features.images import SUFFIXES
 from ..search.retrieval import Ranking
 from .names import finder
+
+log = logging.getLogger(__name__)
 
 THRESHOLDS = ((0.25, 2.0), (0.5, 5.0), (5.0, 10.0))  # metres and degrees of the long-term localisation benchmark
 FORMATS = ("ltvl", "cmu", "robotcar", "kapture")
@@ -45,7 +49,7 @@ class Poses:
         Raises:
             GroundTruthError: no image has a pose.
         """
-        theirs, ours = (tuple(os.path.splitext(name)[0] for name in side) for side in (self.names, names))
+        theirs, ours = (tuple(map(_without_suffix, side)) for side in (self.names, names))
         if len(set(theirs)) < len(set(self.names)) or len(set(ours)) < len(set(names)):
             theirs, ours = self.names, tuple(names)  # suffixes tell images apart
         row_of = finder(source, kind, ours, theirs)
@@ -53,13 +57,19 @@ class Poses:
         for theirs_row, name in enumerate(theirs):
             row = row_of(name)
             if row is not None:
-                said = (*rotations[row], *translations[row])
-                if np.isfinite(said).all() and not np.allclose(
-                    said, (*self.rotations[theirs_row], *self.translations[theirs_row])
-                ):
+                turned = abs(float(rotations[row] @ self.rotations[theirs_row]))  # 1 for q and for -q
+                moved = np.abs(translations[row] - self.translations[theirs_row]).max()
+                if turned < 1 - 1e-6 or moved > 1e-3:
                     raise GroundTruthError(f"{source} has two poses of {self.names[theirs_row]} that differ")
                 rotations[row], translations[row] = self.rotations[theirs_row], self.translations[theirs_row]
-        return Poses(tuple(names), rotations, translations)
+        found = Poses(tuple(names), rotations, translations)
+        without = np.flatnonzero(~found.known)
+        if len(without):
+            log.warning(
+                "%s has no pose of %d of %d images of the %s, such as %s",
+                *(source, len(without), len(names), kind, names[without[0]]),
+            )
+        return found
 
     @property
     def known(self) -> np.ndarray:
@@ -91,6 +101,12 @@ def read_poses(paths: Iterable[Path], form: str | None = None) -> Poses:
         np.concatenate([poses.rotations for poses in read]),
         np.concatenate([poses.translations for poses in read]),
     )
+
+
+def _without_suffix(name: str) -> str:
+    """Names without the suffix of an image, if they have one."""
+    front, suffix = os.path.splitext(name)
+    return front if suffix.lower() in SUFFIXES else name
 
 
 def format_of(path: Path) -> str:

@@ -101,11 +101,6 @@ def _from_results(folder: Path, truth: GroundTruth) -> tuple[list[Prediction], G
     names = lists_in(folder)
     if names and truth.query_names is None and truth.database_names is None:
         truth = truth.named(names[0], names[1])
-    elif names and truth.complete and len(names[0]) != len(truth):
-        raise GroundTruthError(
-            f"{folder} has results of {len(names[0])} queries, the ground truth is of {len(truth)}: they do not belong "
-            "together"
-        )
     found = []
     for stage in STAGES:
         if (folder / f"{stage}{SUFFIX}").is_file():

@@ -163,6 +163,6 @@ def from_vpr_bench(path: Path, query_names: Sequence[str], database_names: Seque
 
 def _whole(number: object) -> int:
     """A whole number, which may be written as 3.0."""
-    if isinstance(number, bool) or not isinstance(number, int | float) or number != int(number):
-        raise ValueError(f"{number!r} is no row")
+    if isinstance(number, bool) or not isinstance(number, int | float) or not -1 <= number < 2**53 or number % 1:
+        raise ValueError(f"a row that is no number of an image ({type(number).__name__})")
     return int(number)

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,12 +36,15 @@ class GlobalDescriptors:
         return len(self.names)
 
 
-def read_global_descriptors(path: str | os.PathLike, names: Sequence[str]) -> GlobalDescriptors:
+def read_global_descriptors(
+    path: str | os.PathLike, names: Sequence[str], never: Set[str] = frozenset()
+) -> GlobalDescriptors:
     """Reads the global descriptors of images.
 
     Args:
         path: .npy of (N, D) rows in the order of `names`, or HDF5 in which `<image name>/global_descriptor` is (D,).
         names: of the images, relative to the root; in HDF5 they may lie below further folders, the same for all.
+        never: names of folders that these images do not lie in, such as "query" for those of the database.
 
     Returns:
         descriptors brought to unit length: they are compared by cosine.
@@ -52,7 +55,7 @@ def read_global_descriptors(path: str | os.PathLike, names: Sequence[str]) -> Gl
     path = Path(path)
     if not path.is_file():
         raise StoreError(f"{path} does not exist: give global descriptors as .npy or hloc's .h5")
-    values = _read_hdf5(path, names) if path.suffix.lower() in HDF5 else _read_npy(path, names)
+    values = _read_hdf5(path, names, never) if path.suffix.lower() in HDF5 else _read_npy(path, names)
     lengths = np.linalg.norm(values, axis=1)
     for row in np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))[:1]:
         raise StoreError(f"{path}: the descriptor of {names[row]} is zero or no number: make it again")
@@ -93,12 +96,12 @@ def _read_npy(path: Path, names: Sequence[str]) -> np.ndarray:
     return values.astype(np.float32)
 
 
-def _read_hdf5(path: Path, names: Sequence[str]) -> np.ndarray:
+def _read_hdf5(path: Path, names: Sequence[str], never: Set[str]) -> np.ndarray:
     import h5py
 
     try:
         with h5py.File(path, "r") as file:
-            prefix = _prefix(file, names)
+            prefix = _prefix(file, names, never)
             rows = []
             for name in names:
                 node = file.get(f"{prefix}{name}/{KEY}")
@@ -112,13 +115,14 @@ def _read_hdf5(path: Path, names: Sequence[str]) -> np.ndarray:
     return np.stack(rows) if rows else np.zeros((0, 0), dtype=np.float32)
 
 
-def _prefix(file, names: Sequence[str]) -> str:
+def _prefix(file, names: Sequence[str], never: Set[str]) -> str:
     """Folders above all images, "" where they are there by their own names."""
     if not names or f"{names[0]}/{KEY}" in file:
         return ""
     first = f"{names[0]}/{KEY}"
     found: list[str] = []
     file.visit(lambda path: found.append(path.removesuffix(first)) if path.endswith(f"/{first}") else None)
+    found = [prefix for prefix in found if not never & set(prefix.lower().split("/"))]
     whole = [prefix for prefix in found if all(f"{prefix}{name}/{KEY}" in file for name in names)]
     if len(whole) > 1:
         raise StoreError(

@@ -160,8 +160,18 @@ def _load_reference(path: Path, pooling: str | None) -> PatchNetVLAD:
     """Reads {'num_pcs', 'state_dict'} as the reference releases it, or a training checkpoint of the reference."""
     content = read_pickle(path)
     published = content.get("state_dict") if isinstance(content, dict) else None
-    if not isinstance(published, dict) or not all(isinstance(value, Tensor) for value in published.values()):
+    if not isinstance(published, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in published.items()
+    ):
         raise ModelError(f"{path} holds no 'state_dict' of tensors: it is no Patch-NetVLAD checkpoint")
+    try:
+        return _of_published(path, published, pooling)
+    except (TypeError, ValueError, RuntimeError, IndexError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{path} holds tensors that are none of a Patch-NetVLAD model ({reason})") from error
+
+
+def _of_published(path: Path, published: dict[str, Tensor], pooling: str | None) -> PatchNetVLAD:
     backbone = VGG16()
     state = {}
     for name, tensor in published.items():
