@@ -76,9 +76,11 @@ def add_evaluation_commands(command: Callable[[str, str, str], argparse.Argument
     evaluate.add_argument(
         "--radius", type=float, metavar="M", help="metres within which images are positives (for .npz)"
     )
-    evaluate.add_argument("--ks", type=whole_numbers, default=(1, 5, 10, 20), metavar="K,K", help="(1,5,10,20)")
     evaluate.add_argument(
-        "--denominator", choices=("all", "answerable"), help="queries that count; without a positive, too (all)"
+        "--ks", type=whole_numbers, default=(1, 5, 10, 20), metavar="K,K", help="how far to look (1,5,10,20)"
+    )
+    evaluate.add_argument(
+        "--denominator", choices=("all", "answerable"), help="which queries count (default: all, or as --dataset says)"
     )
     add_counting_options(evaluate)
     evaluate.add_argument(
