@@ -115,11 +115,7 @@ def do_match(arguments: argparse.Namespace) -> None:
     sources = {"queries": arguments.queries, "database": arguments.database}
     stores = {name: FeatureStore(path) for name, path in sources.items() if is_store(path)}
     settings = _settings(arguments, *stores.values())
-    photos = {
-        name: ImageList.read(path, None if path.is_dir() else arguments.root)
-        for name, path in sources.items()
-        if name not in stores
-    }
+    photos = {name: ImageList.read_either(path, arguments.root) for name, path in sources.items() if name not in stores}
     if arguments.figures and (stores or settings.pooling != "patchnetvlad"):
         raise ConfigError("--figures needs photos for --queries and --database, not stores, and a preset with patches")
     # What can be wrong without a look at a photo is found before the long part.

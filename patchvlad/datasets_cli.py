@@ -22,11 +22,12 @@ def do_list(arguments: argparse.Namespace) -> None:
 
     images = ImageList.read(arguments.photos)
     if arguments.root is not None:
-        root, folder = arguments.root.resolve(), images.root.resolve()
-        if not folder.is_relative_to(root):
-            raise ConfigError(f"{images.root} does not lie below {arguments.root}: give a root above all photos")
-        above = folder.relative_to(root)
-        images = ImageList(arguments.root, tuple((above / name).as_posix() for name in images.names))
+        try:
+            images = images.below(arguments.root)
+        except ValueError as error:
+            raise ConfigError(
+                f"{images.root} does not lie below {arguments.root}: give a root above all photos"
+            ) from error
     text = "".join(f"{name}\n" for name in images.names)
     if arguments.out is None:
         print(text, end="")
@@ -39,10 +40,12 @@ def do_ground_truth(arguments: argparse.Namespace) -> None:
     """patchvlad ground-truth"""
     from .cli import bar
     from .evaluate.sources import KINDS, make_ground_truth
+    from .features.images import ImageList
 
     if arguments.out.suffix.lower() not in (".npz", ".csv"):
         raise ConfigError(f"{arguments.out}: a ground truth is written as .npz or .csv")
-    queries, database = (_read(path, arguments.root) for path in (arguments.queries, arguments.database))
+    sides = (arguments.queries, arguments.database)
+    queries, database = (ImageList.read_either(path, arguments.root) for path in sides)
     source = arguments.source
     if source is not None:
         source = [word.lower() if word.lower() in KINDS else word for word in source]
@@ -138,10 +141,3 @@ def _write_dataset(
         truth.write(arguments.write / "gt.npz")
         words.insert(2, f"--ground-truth {quote(str(arguments.write / 'gt.npz'))}")
     print(f"written to {arguments.write}; now\n  {' '.join(words)}")
-
-
-def _read(path: Path, root: Path | None) -> "ImageList":
-    """A folder, or a list whose paths are relative to a root."""
-    from .features.images import ImageList
-
-    return ImageList.read(path, None if path.is_dir() else root)

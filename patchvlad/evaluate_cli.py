@@ -56,12 +56,13 @@ def do_evaluate(arguments: argparse.Namespace) -> None:
 
 def _predictions(arguments: argparse.Namespace, group: int) -> "tuple[list[Prediction], GroundTruth]":
     """All methods, told apart by name, and the truth with all images that they name."""
+    from .evaluate.ground_truth import GroundTruth
     from .evaluate.predictions import asking, read_predictions
     from .evaluate.protocols import protocol
 
     names = _names(arguments)
     if arguments.ground_truth is not None:
-        truth = _read_truth(arguments, names)
+        truth = GroundTruth.read(arguments.ground_truth, names[0], names[1], arguments.radius)
         if arguments.dataset and protocol(arguments.dataset).truth == "frames":  # the reference's .npz cannot say so
             truth = replace(truth, unit="frames")
     elif arguments.predictions:
@@ -182,7 +183,7 @@ def _names(arguments: argparse.Namespace) -> list[tuple[str, ...] | None]:
             return None
         if is_store(path):
             return FeatureStore(path).names
-        return ImageList.read(path, None if path.is_dir() else arguments.root).names
+        return ImageList.read_either(path, arguments.root).names
 
     given = [names(arguments.queries), names(arguments.database)]
     if given == [None, None]:
@@ -191,12 +192,6 @@ def _names(arguments: argparse.Namespace) -> list[tuple[str, ...] | None]:
             if given[0] is not None:
                 break
     return given
-
-
-def _read_truth(arguments: argparse.Namespace, names: list) -> "GroundTruth":
-    from .evaluate.ground_truth import GroundTruth
-
-    return GroundTruth.read(arguments.ground_truth, names[0], names[1], arguments.radius)
 
 
 def _search(pair: tuple[Path, Path], truth: "GroundTruth", k: int) -> "Prediction":

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,24 @@ def parity_checkpoints(parity: Path, pytestconfig: pytest.Config) -> Path:
             pytest.fail(f"the parity checkpoint could not be made: {done.stderr[-500:]}")
         assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture
+def run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command in an empty folder -> exit code, standard output, standard error."""
+    from patchvlad import cli
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATCHVLAD_MODELS", str(tmp_path / "models"))
+    capsys.readouterr()
+
+    def call(*words) -> tuple[int, str, str]:
+        try:
+            code = cli.main([str(word) for word in words])
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+        return code, *capsys.readouterr()
+
+    return call

@@ -101,23 +101,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command in an empty folder -> exit code, standard output, standard error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATCHVLAD_MODELS", str(tmp_path / "models"))
-    capsys.readouterr()
-
-    def call(*words) -> tuple[int, str, str]:
-        try:
-            code = cli.main([str(word) for word in words])
-        except SystemExit as stopped:
-            code = int(stopped.code or 0)
-        return code, *capsys.readouterr()
-
-    return call
-
-
 def match_words(world: Path, *more, stores: bool = True) -> list:
     place = world if stores else world / "photos"
     words = ["--queries", place / "queries", "--database", place / "database", "--config", world / "tiny.ini"]

@@ -38,22 +38,6 @@ def sides(world: Path) -> list:
     return ["--queries", world / "photos/queries", "--database", world / "photos/database"]
 
 
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command in an empty folder -> exit code, standard output, standard error."""
-    monkeypatch.chdir(tmp_path)
-    capsys.readouterr()
-
-    def call(*words) -> tuple[int, str, str]:
-        try:
-            code = cli.main([str(word) for word in words])
-        except SystemExit as stopped:
-            code = int(stopped.code or 0)
-        return code, *capsys.readouterr()
-
-    return call
-
-
 def works(run: Run, *words) -> str:
     code, out, err = run(*words)
     assert code == 0, err

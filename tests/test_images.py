@@ -338,3 +338,18 @@ def test_a_list_names_every_image_once(tmp_path: Path) -> None:
     (tmp_path / "l.txt").write_text("a.jpg\nb.jpg\n./a.jpg\n")
     with pytest.raises(ImageError, match=r"l.txt lists a.jpg twice: every image counts once"):
         ImageList.read(tmp_path / "l.txt")
+
+
+def test_images_are_named_from_a_folder_above_through_links_too(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "photos").mkdir(parents=True)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "images").symlink_to(tmp_path / "disk")
+    (tmp_path / "alias").symlink_to(tmp_path / "set")
+    images = ImageList(tmp_path / "set" / "images" / "photos", ("1.jpg", "x/2.jpg"))
+    assert images.below(tmp_path / "set").names == ("images/photos/1.jpg", "images/photos/x/2.jpg")
+    assert images.below(images.root).names == images.names
+    assert ImageList(tmp_path / "disk" / "photos", ("1.jpg",)).below(tmp_path / "set" / "images").names == (
+        "photos/1.jpg",
+    )
+    with pytest.raises(ValueError):
+        images.below(tmp_path / "nowhere")

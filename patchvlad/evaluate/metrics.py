@@ -82,7 +82,11 @@ def recall(ranking: Ranking, truth: GroundTruth, ks: Sequence[int] = KS, denomin
     Raises:
         GroundTruthError: truth and ranking are of different numbers of images.
     """
-    hits = found_positives(ranking, truth)
+    return recall_of(found_positives(ranking, truth), truth, ks, denominator)
+
+
+def recall_of(hits: np.ndarray, truth: GroundTruth, ks: Sequence[int], denominator: str) -> Recall:
+    """The same of (Q, k) hits that `found_positives` gave."""
     counted = counted_queries(truth, denominator)
     first = np.where(hits.any(axis=1), hits.argmax(axis=1) if hits.size else 0, np.inf)[counted]
     values = {k: float(np.mean(first < k)) if len(first) else 0.0 for k in ks}
@@ -141,9 +145,14 @@ def precision_recall(ranking: Ranking, truth: GroundTruth, of: str = "answerable
         of: what recall is a share of: "answerable" queries, so that 1 means that every query which can be answered is;
             or "retrieved" ones, whose best match is right, as VPR-Bench and scikit-learn count.
     """
+    return precision_recall_of(found_positives(ranking, truth), ranking, truth, of)
+
+
+def precision_recall_of(hits: np.ndarray, ranking: Ranking, truth: GroundTruth, of: str) -> PrecisionRecall:
+    """The same of (Q, k) hits that `found_positives` gave."""
     if of not in ("answerable", "retrieved"):
         raise GroundTruthError(f"unknown share {of!r}: choose from answerable, retrieved")
-    right = np.asarray(found_positives(ranking, truth)[:, :1].any(axis=1))
+    right = np.asarray(hits[:, :1].any(axis=1))
     compared = ranking.scores if ranking.confidences is None else ranking.confidences
     scores = compared[:, 0].astype(np.float64) if compared.shape[1] else np.zeros(0)
     answered = np.flatnonzero((ranking.indices[:, :1] >= 0).any(axis=1))

@@ -1,13 +1,12 @@
 """Where photos were taken, in metres: from file names, EXIF, tables and MSLS; all photos in one frame.
 
 Degrees and UTM of different zones become UTM of the zone in the photos' middle, where its scale is true to a
-thousandth; for photos that lie further apart, metres from the Earth's centre, whose straight distances are true
-everywhere.
+thousandth; for photos that lie further apart, metres from the Earth's centre, whose straight distances are those along
+the ground to a thousandth up to 1,000 km, everywhere.
 """
 
 import logging
 import os
-import re
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -108,16 +107,16 @@ def from_names(images: ImageList) -> Located:
     """
     utm, zones, degrees, headings = [], [], [], []
     for name in images.names:
-        fields = re.split("@", name.rsplit("/", 1)[-1])[1:]
+        fields = name.rsplit("/", 1)[-1].split("@")[1:]
         if len(fields) < 3:
             raise GroundTruthError(
                 f"{images.root / name}: the name holds no position; it should read @easting@northing@...@.jpg"
             )
         values = dict(enumerate(fields[:-1]))  # the last is the suffix
-        utm.append([_float(values.get(0, "")), _float(values.get(1, ""))])
+        utm.append([_number(values.get(0, "")), _number(values.get(1, ""))])
         zones.append(geodesy.zone_of_band(values.get(2, ""), values.get(3, "")))
-        degrees.append([_float(values.get(4, "")), _float(values.get(5, ""))])
-        headings.append(_float(values.get(8, "")))
+        degrees.append([_number(values.get(4, "")), _number(values.get(5, ""))])
+        headings.append(_number(values.get(8, "")))
     known = _pairs(degrees) if np.isfinite(degrees).all() else None
     return Located(str(images.root), images.names, _pairs(utm), tuple(zones), known, np.array(headings))
 
@@ -238,7 +237,7 @@ def _gps(path: Path) -> tuple[float, float, float]:
     longitude = _sexagesimal(tags.get(ExifTags.GPS.GPSLongitude), tags.get(ExifTags.GPS.GPSLongitudeRef), "EW")
     if latitude == longitude == 0:  # what cameras write that have not found out
         latitude = longitude = np.nan
-    return latitude, longitude, _rational(tags.get(ExifTags.GPS.GPSImgDirection))
+    return latitude, longitude, _number(tags.get(ExifTags.GPS.GPSImgDirection))
 
 
 def _sexagesimal(parts: object, hemisphere: object, letters: str) -> float:
@@ -247,21 +246,15 @@ def _sexagesimal(parts: object, hemisphere: object, letters: str) -> float:
     letter = text.strip("\0 ").upper()[:1]
     if not isinstance(parts, tuple | list) or not 1 <= len(parts) <= 3 or not letter or letter not in letters:
         return np.nan
-    value = sum(_rational(part) / 60**power for power, part in enumerate(parts))
+    value = sum(_number(part) / 60**power for power, part in enumerate(parts))
     return -value if letter == letters[1] else value
 
 
-def _rational(value: object) -> float:
+def _number(value: object) -> float:
+    """Of a text or a fraction; NaN where it is none."""
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, ZeroDivisionError):
-        return np.nan
-
-
-def _float(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
         return np.nan
 
 

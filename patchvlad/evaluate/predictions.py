@@ -105,13 +105,13 @@ def _from_results(folder: Path, truth: GroundTruth) -> tuple[list[Prediction], G
     for stage in STAGES:
         if (folder / f"{stage}{SUFFIX}").is_file():
             (prediction,), truth = read_predictions(folder / f"{stage}{SUFFIX}", truth)
+            if stage == RERANKED:
+                prediction = _with_confidences(prediction, folder / CONFIDENCES, truth)
             found.append(
                 replace(prediction, name=f"{folder.name} {stage}", made_by=made_by and made_by | {"stage": stage})
             )
     if not found:
         raise GroundTruthError(f"{folder} holds no {RETRIEVED}{SUFFIX}: give the folder that 'patchvlad match' wrote")
-    if found[-1].name.endswith(f" {RERANKED}"):
-        found[-1] = _with_confidences(found[-1], folder / CONFIDENCES, truth)
     return found, truth
 
 

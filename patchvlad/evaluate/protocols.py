@@ -86,13 +86,12 @@ def protocols() -> dict[str, Protocol]:
     }
     found = {}
     for name in parser.sections():
-        values = {key: kinds.get(key, " ".join)(_words(key, text, kinds)) for key, text in parser[name].items()}
-        found[name] = Protocol(name, **values)
+        found[name] = Protocol(name, **{key: kinds.get(key, _one_line)(text) for key, text in parser[name].items()})
     return found
 
 
-def _words(key: str, text: str, kinds: dict[str, Callable]) -> str | list[str]:
-    return text if key in kinds else text.split()
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def protocol(name: str) -> Protocol:
@@ -175,7 +174,7 @@ def find(chosen: Protocol, root: Path, lists: Mapping[str, Path] | None = None) 
 def _side(chosen: Protocol, root: Path, kind: str, listed: Path | None) -> ImageList:
     """Images of "queries" or "database": of a list if one is given, else where the protocol expects them."""
     if listed is not None:
-        return _below(root, ImageList.read(listed, None if listed.is_dir() else root))
+        return ImageList.read_either(listed, root).below(root)
     if chosen.truth == "msls":
         return _of_cities(chosen, root, kind)
     return _images(root, chosen.queries if kind == "queries" else chosen.database, chosen)
@@ -184,14 +183,14 @@ def _side(chosen: Protocol, root: Path, kind: str, listed: Path | None) -> Image
 def _images(root: Path, where: str, chosen: Protocol) -> ImageList:
     """Images of a folder, several folders, or a list file, relative to the root."""
     if (root / where).is_file():
-        listed = _below(root, ImageList.read(root / where, root / chosen.list_root))
+        listed = ImageList.read(root / where, root / chosen.list_root).below(root)
         if not chosen.list_suffix:
             return listed
         return ImageList(root, tuple(str(PurePosixPath(name).with_suffix(chosen.list_suffix)) for name in listed.names))
     folders = sorted(path for path in root.glob(where) if path.is_dir())
     if not folders:
         raise ImageError(f"{root / where} does not exist")
-    found = [_below(root, ImageList.read(folder)) for folder in folders]
+    found = [ImageList.read(folder).below(root) for folder in folders]
     return ImageList(root, tuple(name for images in found for name in images.names))
 
 
@@ -208,12 +207,6 @@ def _of_cities(chosen: Protocol, root: Path, kind: str) -> ImageList:
             for row in msls.used_rows(folder, panoramas=False, validating=True)
         ]
     return ImageList(root, tuple(names))
-
-
-def _below(root: Path, images: ImageList) -> ImageList:
-    """The same with names relative to a root above."""
-    above = images.root.relative_to(root).as_posix()
-    return ImageList(root, images.names if above == "." else tuple(f"{above}/{name}" for name in images.names))
 
 
 def groups_of(images: int, size: int) -> np.ndarray | None:

@@ -18,8 +18,8 @@ from .metrics import (
     found_positives,
     localisation_errors,
     one_a_group,
-    precision_recall,
-    recall,
+    precision_recall_of,
+    recall_of,
 )
 from .poses import THRESHOLDS, Poses, pose_errors, shares_within, transfer
 from .predictions import Prediction, describe_making
@@ -105,7 +105,7 @@ def evaluate(
     found = replace(
         found,
         answered=answered,
-        recall=recall(ranking, truth, ks, denominator),
+        recall=recall_of(hits, truth, ks, denominator),
         recall_intervals=dict(zip(ks, intervals, strict=True)),
         mean_average_precision={
             k: float(column.mean()) if len(column) else 0.0 for k, column in zip(ks, precision.T, strict=True)
@@ -115,8 +115,8 @@ def evaluate(
     if prediction.comparable:
         found = replace(
             found,
-            precision_recall=precision_recall(ranking, truth),
-            retrieved_average_precision=precision_recall(ranking, truth, "retrieved").average_precision,
+            precision_recall=precision_recall_of(hits, ranking, truth, "answerable"),
+            retrieved_average_precision=precision_recall_of(hits, ranking, truth, "retrieved").average_precision,
         )
     if truth.points is not None and truth.unit == "m":
         found = replace(found, errors=localisation_errors(ranking, truth))

@@ -85,6 +85,23 @@ class ImageList:
         return cls(root, names)
 
     @classmethod
+    def read_either(cls, source: str | os.PathLike, root: str | os.PathLike | None) -> "ImageList":
+        """The same where the root is meant for list files only: that of a folder is the folder itself."""
+        return cls.read(source, None if Path(source).is_dir() else root)
+
+    def below(self, root: Path) -> "ImageList":
+        """The same images, named relative to a folder above.
+
+        Raises:
+            ValueError: the root does not lie above them.
+        """
+        try:
+            above = Path(os.path.abspath(self.root)).relative_to(os.path.abspath(root))
+        except ValueError:  # links may lead there all the same
+            above = self.root.resolve().relative_to(root.resolve())
+        return ImageList(root, tuple((above / name).as_posix() for name in self.names))
+
+    @classmethod
     def join(cls, lists: "Sequence[ImageList]") -> "ImageList":
         """One list of all, relative to the folder that all lie below."""
         if len(lists) == 1:

@@ -1,6 +1,6 @@
 """Readers of training places: one function for each layout on disk, each giving (training, validation).
 
-    MSLS              train_val|test/<city>/{query,database}/: raw, postprocessed, subtask_index.csv and images/
+MSLS              train_val|test/<city>/{query,database}/: raw, postprocessed, subtask_index.csv and images/
 GSV-Cities        Dataframes/<City>.csv, Images/<City>/*.jpg
 csv of positions  image and easting, northing or lat, lon; heading, time, split and role if there
 csv of labels     image and place; split and role if there

@@ -16,9 +16,9 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from ..errors import GroundTruthError
+from ..evaluate.ground_truth import LABEL_SPACING
 from ..features.images import ImageList
 
-LABEL_SPACING = 1e6  # metres between the points that stand for two place labels
 POSITIVE, NEITHER, NEGATIVE = 1, 0, -1
 
 
