@@ -32,7 +32,7 @@ def do_evaluate(arguments: argparse.Namespace) -> None:
     if arguments.ground_truth is None and arguments.query_poses is None:
         raise ConfigError("without --ground-truth or poses nothing can be measured: give one of both")
     group, denominator = counting(arguments)
-    predictions, truth = _predictions(arguments, group)
+    predictions, truth = _predictions(arguments, group, denominator)
     if not truth.complete and group > 1:
         raise ConfigError("groups need the whole database in its order: give its list with --database")
     groups, poses = groups_of(truth.database, group), _poses(arguments, truth)
@@ -50,11 +50,10 @@ def do_evaluate(arguments: argparse.Namespace) -> None:
     if arguments.dataset:
         benchmark = protocol(arguments.dataset)
         print(f"counted as {benchmark.name}, {benchmark.title}: {benchmark.counted}")
-        warn_of_departures(arguments, counted, denominator)
     _write_evaluation(arguments, evaluations, group)
 
 
-def _predictions(arguments: argparse.Namespace, group: int) -> "tuple[list[Prediction], GroundTruth]":
+def _predictions(arguments: argparse.Namespace, group: int, denominator: str) -> "tuple[list[Prediction], GroundTruth]":
     """All methods, told apart by name, and the truth with all images that they name."""
     from .evaluate.ground_truth import GroundTruth
     from .evaluate.predictions import asking, read_predictions
@@ -63,6 +62,7 @@ def _predictions(arguments: argparse.Namespace, group: int) -> "tuple[list[Predi
     names = _names(arguments)
     if arguments.ground_truth is not None:
         truth = GroundTruth.read(arguments.ground_truth, names[0], names[1], arguments.radius)
+        warn_of_departures(arguments, truth, denominator)
         if arguments.dataset and protocol(arguments.dataset).truth == "frames":  # the reference's .npz cannot say so
             truth = replace(truth, unit="frames")
     elif arguments.predictions:

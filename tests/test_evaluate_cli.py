@@ -283,6 +283,29 @@ def test_another_set_is_not_passed_off_as_a_benchmark(world: Path, run: Run, cap
     assert f"this is not pitts30k as published: {said}" in caplog.messages
 
 
+def test_the_references_own_nordland_is_the_protocol_that_bears_its_name(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its file places frame i at (i, i) and says 10, which lets 7 frames pass."""
+    frames = np.repeat(np.arange(3)[:, None], 2, axis=1)
+    np.savez("nordland.npz", utmQ=frames, utmDb=frames, posDistThr=10)
+    np.save("rows.npy", frames[:, :1])
+    words = [
+        "evaluate",
+        "rows.npy",
+        "--ground-truth",
+        "nordland.npz",
+        "--dataset",
+        "nordland-patchnetvlad",
+        "--ks",
+        "1",
+    ]
+    out = works(run, *words)
+    said = "3 queries instead of 27592; 3 database images instead of 27592"
+    assert caplog.messages == [f"this is not nordland-patchnetvlad as published: {said}"]
+    assert "error [m]" not in out  # its numbers are frames
+
+
 def test_groups_of_match_are_recorded_and_told(world: Path, run: Run) -> None:
     Path("d.txt").write_text("".join(f"street/{i}.png\n" for i in (1, 2, 3, 4)))
     words = ["--queries", world / "photos/queries", "--database", "d.txt", "--root", world / "photos/database"]
