@@ -20,7 +20,8 @@ import torch
 import patchvlad as pv
 from patchvlad import cli
 from patchvlad.evaluate.metrics import recall
-from patchvlad.train.datasets import Reading, read_places
+from patchvlad.places.reading import Reading
+from patchvlad.places.training_sets import read_places
 from patchvlad.train.frozen import FrozenMaps
 from patchvlad.train.loop import Learner, train, validate
 from patchvlad.train.parallel import Team
@@ -70,7 +71,7 @@ def main() -> None:
     for seed in arguments.seeds:
         recipe = replace(RECIPES[arguments.recipe], seed=seed)
         recipe = replace(recipe, epochs=arguments.epochs or recipe.epochs)
-        recipe = for_backbone(recipe, base.backbone.name)
+        recipe = for_backbone(recipe, base.backbone.trained_layers)
         training, held_out = read_places(arguments.places, Reading(validation=arguments.held_out, seed=seed))
         none = held_out.subset(np.arange(0))
         model = pv.load_model(arguments.model)

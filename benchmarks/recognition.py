@@ -17,7 +17,7 @@ from pathlib import Path
 import patchvlad as pv
 from patchvlad import cli, config, pipeline
 from patchvlad.evaluate.metrics import Recall
-from patchvlad.search.matching import MATCHERS
+from patchvlad.search.registry import MATCHERS
 
 KS = (1, 5, 10)
 

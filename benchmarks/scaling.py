@@ -30,6 +30,7 @@ from pathlib import Path
 import numpy as np
 
 import patchvlad as pv
+from patchvlad.features.manifest import FeatureRecipe
 
 BLOCK = 16384  # rows written at once
 BATCH = 100  # queries
@@ -38,10 +39,9 @@ STATUS = Path("/proc/self/status")
 
 def write(folder: Path, images: int, components: int, seed: int) -> None:
     """Writes a store of random unit descriptors."""
-    from patchvlad.features.manifest import Recipe  # not above: the parent must stay small, see `apart`
     from patchvlad.features.store import open_writer
 
-    recipe = Recipe("0" * 64, "random", (480, 640), "netvlad", (), (30, 40), 16, components, components)
+    recipe = FeatureRecipe("0" * 64, "random", (480, 640), "netvlad", (), (30, 40), 16, components, components)
     generator = np.random.default_rng(seed)
     with open_writer(folder, recipe, [f"{row:07d}.jpg" for row in range(images)]) as writer:
         for start in range(0, images, BLOCK):

@@ -39,11 +39,11 @@ import patchvlad as pv
 from patchvlad import config, pipeline
 from patchvlad.evaluate.metrics import recall
 from patchvlad.features.store import open_writer
-from patchvlad.model.backbones import VGG16
+from patchvlad.model.backbones.vgg16 import VGG16
 from patchvlad.model.convolution import LEAST_CHANNELS, LEAST_CHANNELS_BESIDE_BFLOAT16
-from patchvlad.model.vlad import PatchGrid
+from patchvlad.model.grid import PatchGrid
 from patchvlad.search.neighbours import has_integer_products
-from patchvlad.search.retrieval import Ranking
+from patchvlad.search.ranking import Ranking
 
 PRESET_OF = {128: "storage", 512: "speed", 4096: "performance"}
 KS = (1, 5, 10)

@@ -24,8 +24,8 @@ import numpy as np
 import torch
 
 import patchvlad as pv
+from patchvlad.places.training_sets import read_places
 from patchvlad.train import loop
-from patchvlad.train.datasets import read_places
 from patchvlad.train.recipes import PAPER
 
 

@@ -14,24 +14,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .errors import PatchvladError as PatchvladError
-    from .evaluate.ground_truth import GroundTruth as GroundTruth
     from .evaluate.metrics import recall as recall
-    from .evaluate.sources import make_ground_truth as make_ground_truth
     from .features.extraction import extract as extract
     from .features.global_descriptors import read_global_descriptors as read_global_descriptors
-    from .features.images import ImageList as ImageList
-    from .features.images import read_image as read_image
     from .features.store import FeatureStore as FeatureStore
+    from .images.lists import ImageList as ImageList
+    from .images.pixels import read_image as read_image
     from .model.checkpoints import load_model as load_model
     from .model.checkpoints import save_model as save_model
     from .model.network import Descriptors as Descriptors
     from .model.network import PatchNetVLAD as PatchNetVLAD
-    from .search.matching import Match as Match
-    from .search.matching import match_ransac as match_ransac
-    from .search.matching import match_rapid as match_rapid
-    from .search.matching import match_voting as match_voting
+    from .places.ground_truth import GroundTruth as GroundTruth
+    from .places.truth_making import make_ground_truth as make_ground_truth
+    from .search.matchers.base import Match as Match
+    from .search.matchers.ransac import match_ransac as match_ransac
+    from .search.matchers.rapid import match_rapid as match_rapid
+    from .search.matchers.voting import match_voting as match_voting
+    from .search.ranking import Ranking as Ranking
     from .search.reranking import rerank as rerank
-    from .search.retrieval import Ranking as Ranking
     from .search.retrieval import retrieve as retrieve
     from .train.fitting import fit as fit
 
@@ -40,21 +40,21 @@ __version__ = "0.1.0"
 _HOMES = {
     "Descriptors": "model.network",
     "FeatureStore": "features.store",
-    "GroundTruth": "evaluate.ground_truth",
-    "ImageList": "features.images",
-    "Match": "search.matching",
+    "GroundTruth": "places.ground_truth",
+    "ImageList": "images.lists",
+    "Match": "search.matchers.base",
     "PatchNetVLAD": "model.network",
     "PatchvladError": "errors",
-    "Ranking": "search.retrieval",
+    "Ranking": "search.ranking",
     "extract": "features.extraction",
     "fit": "train.fitting",
     "load_model": "model.checkpoints",
-    "make_ground_truth": "evaluate.sources",
-    "match_ransac": "search.matching",
-    "match_rapid": "search.matching",
-    "match_voting": "search.matching",
+    "make_ground_truth": "places.truth_making",
+    "match_ransac": "search.matchers.ransac",
+    "match_rapid": "search.matchers.rapid",
+    "match_voting": "search.matchers.voting",
     "read_global_descriptors": "features.global_descriptors",
-    "read_image": "features.images",
+    "read_image": "images.pixels",
     "recall": "evaluate.metrics",
     "rerank": "search.reranking",
     "retrieve": "search.retrieval",

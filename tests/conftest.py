@@ -55,7 +55,7 @@ def run(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[int, str, str]]:
     """Runs a command in an empty folder -> exit code, standard output, standard error."""
-    from patchvlad import cli
+    from patchvlad.commands.main import main
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATCHVLAD_MODELS", str(tmp_path / "models"))
@@ -63,7 +63,7 @@ def run(
 
     def call(*words) -> tuple[int, str, str]:
         try:
-            code = cli.main([str(word) for word in words])
+            code = main([str(word) for word in words])
         except SystemExit as stopped:
             code = int(stopped.code or 0)
         return code, *capsys.readouterr()

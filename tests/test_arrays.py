@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from patchvlad.arrays import read_array, read_object_array
+from patchvlad.files.arrays import read_array, read_object_array
 
 
 def objects(*rows: tuple) -> np.ndarray:

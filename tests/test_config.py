@@ -1,11 +1,11 @@
 """Presets and the reference's .ini files: what they say, and what is said of mistakes in them."""
 
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import pytest
 
-from patchvlad.config import POOLINGS, PRESETS, Config, read_config, read_preset
+from patchvlad.commands.preset import PRESETS, Preset, read_config, read_preset
 from patchvlad.errors import ConfigError
 
 # The reference's files as it releases them.
@@ -56,6 +56,37 @@ num_pcs = 512
 ngpu = 1
 """
 
+
+@dataclass(frozen=True)
+class Config:
+    """All that a preset says, in one."""
+
+    name: str
+    model: str
+    size: tuple[int, int] | None
+    batch: int
+    pooling: str
+    components: int | None
+    clusters: int | None
+    patch_sizes: tuple[int, ...]
+    patch_strides: tuple[int, ...]
+    weights: tuple[float, ...]
+    global_weight: float
+    least_spread: float
+    matcher: str
+    ks: tuple[int, ...]
+    candidates_file: str | None
+    query_step: int
+    precision: str
+    store_dtype: str
+    patch_components: int | None
+
+    @classmethod
+    def of(cls, preset: Preset) -> "Config":
+        said = vars(preset.plan) | vars(preset.description) | vars(preset)
+        return cls(**{field.name: said[field.name] for field in fields(cls)})
+
+
 PAPER = Config(
     name="performance",
     model="mapillary-4096",
@@ -98,7 +129,7 @@ def ini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def parse(ini: Path, text: str) -> Config:
     ini.write_text(text, encoding="utf-8")
-    return read_config(ini)
+    return Config.of(read_config(ini))
 
 
 def refusal(ini: Path, text: str) -> str:
@@ -111,11 +142,11 @@ def refusal(ini: Path, text: str) -> str:
 
 
 def test_presets_have_the_papers_numbers() -> None:
-    assert {name: read_preset(name) for name in EXPECTED} == EXPECTED
+    assert {name: Config.of(read_preset(name)) for name in EXPECTED} == EXPECTED
 
 
 def test_the_default_preset_is_the_embedded_model() -> None:
-    found = read_preset("lite")
+    found = Config.of(read_preset("lite"))
     assert set(PRESETS) == {"lite", *EXPECTED}
     assert (found.model, found.size, found.ks) == ("lite", PAPER.size, PAPER.ks)
 
@@ -123,7 +154,7 @@ def test_the_default_preset_is_the_embedded_model() -> None:
 def test_the_fast_variant_of_a_preset_keeps_what_is_fast_already() -> None:
     fast = read_preset("performance-fast")
     assert fast == read_preset("performance").fast() == fast.fast()
-    assert fast == replace(
+    assert Config.of(fast) == replace(
         PAPER,
         name="performance-fast",
         precision="bfloat16",
@@ -131,10 +162,11 @@ def test_the_fast_variant_of_a_preset_keeps_what_is_fast_already() -> None:
         patch_components=1024,
         matcher="voting",
     )
-    speed = read_preset("speed-fast")
+    speed = Config.of(read_preset("speed-fast"))
     assert (speed.patch_components, speed.matcher, speed.query_step, speed.store_dtype) == (None, "rapid", 2, "int8")
-    chosen = replace(PAPER, patch_components=700).fast()
-    assert chosen.patch_components == 700
+    paper = read_preset("performance")
+    chosen = replace(paper, description=replace(paper.description, patch_components=700)).fast()
+    assert chosen.description.patch_components == 700
 
 
 def test_unknown_preset_names_the_known_ones() -> None:
@@ -151,7 +183,7 @@ def test_the_references_files_are_read_as_they_are(ini: Path, name: str, text: s
 
 def test_windows_files_are_read(ini: Path) -> None:
     ini.write_bytes(b"\xef\xbb\xbf" + PERFORMANCE.replace("\n", "\r\n").encode())
-    assert read_config(ini) == replace(PAPER, name=str(ini), batch=5)
+    assert Config.of(read_config(ini)) == replace(PAPER, name=str(ini), batch=5)
 
 
 def test_little_is_needed_and_the_rest_has_defaults(ini: Path) -> None:
@@ -203,12 +235,6 @@ def test_the_rest_of_what_a_file_can_say(ini: Path) -> None:
     assert (found.matcher, found.global_weight, found.store_dtype) == ("voting", 0.25, "float16")
     assert found.patch_strides == (1, 2, 3)
     assert found.clusters == 64
-
-
-def test_poolings_are_those_that_the_network_knows() -> None:
-    from patchvlad.model.network import POOLINGS as KNOWN
-
-    assert POOLINGS == KNOWN
 
 
 # --- which model ----------------------------------------------------------------------------------------------------
@@ -287,8 +313,8 @@ def test_model_names_a_known_model_or_a_file_beside_the_config(ini: Path) -> Non
         ("[global_params]", "[global]", "has no section [global_params]: see the presets"),
         ("[feature_extract]", "[extract]", "has no section [feature_extract]: see the presets"),
         ("ngpu = 1", "num_pcs = 512", "option 'num_pcs' in section 'global_params' already exists"),
-        ("ngpu = 1", "what is this", "is no .ini file"),
-        ("[feature_extract]", "", "is no .ini file: File contains no section headers"),
+        ("ngpu = 1", "what is this", "is not an .ini file"),
+        ("[feature_extract]", "", "is not an .ini file: File contains no section headers"),
     ],
 )
 def test_mistakes_name_file_section_and_key(ini: Path, old: str, new: str, said: str) -> None:
@@ -307,7 +333,7 @@ def test_photos_must_be_matched_at_the_size_they_were_extracted_at(ini: Path) ->
 def test_files_that_are_no_config_are_named(ini: Path, content: bytes) -> None:
     ini.write_bytes(content)
     with pytest.raises(ConfigError) as caught:
-        read_config(ini)
+        Config.of(read_config(ini))
     assert str(ini) in str(caught.value)
 
 

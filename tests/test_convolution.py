@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from patchvlad.model import convolution
-from patchvlad.model.backbones import VGG16, in_stripes
+from patchvlad.model.backbones.vgg16 import VGG16, in_stripes
 from patchvlad.model.convolution import Derived, suits_winograd, winograd
 
 

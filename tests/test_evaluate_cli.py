@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 from tiny import TinyBackbone, write_config, write_gps, write_model, write_photos
 
-from patchvlad import cli
+from patchvlad.commands.main import main
 from patchvlad.features.global_descriptors import write_global_descriptors
-from patchvlad.features.images import ImageList
 from patchvlad.features.store import FeatureStore
-from patchvlad.model.backbones import BACKBONES
+from patchvlad.images.lists import ImageList
+from patchvlad.model.registry import BACKBONES
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -28,9 +28,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     write_model(folder / "tiny.safetensors")
     write_config(folder / "tiny.ini", "model = tiny.safetensors")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(BACKBONES, "tiny", TinyBackbone)
+        patch.setitem(BACKBONES._things, "tiny", TinyBackbone)
         words = ["match", *sides(folder), "--config", folder / "tiny.ini", "--out", folder / "results"]
-        assert cli.main([str(word) for word in words]) == 0
+        assert main([str(word) for word in words]) == 0
         yield folder
 
 
@@ -132,7 +132,7 @@ MISTAKES = {
     "other names": (1, "evaluate other.txt --ground-truth {gt}", "names no image of the queries: it has 'z.png'"),
     "other length": (1, "evaluate {results} --ground-truth r.npz", "positions of 1 images for the queries, but 2 were"),
     "descriptors of a csv": (2, "evaluate --descriptors q.npy d.npy --ground-truth {gt}", "give the lists with"),
-    "no store": (2, "export {results} --format descriptors --out g.h5", "is no store, so it holds no descriptors"),
+    "no store": (2, "export {results} --format descriptors --out g.h5", "is not a store, so it holds no descriptors"),
     "no poses": (2, "export {results} --format ltvl --out p.txt", "give those of the database with --database-poses"),
     "prefix": (2, "export {results} --format msls --query-prefix q/ --out p.txt", "means nothing with --format msls"),
     "twice": (1, "evaluate {results} --ground-truth {gt} --queries twice.txt", "twice.txt lists a.png twice"),
@@ -167,15 +167,15 @@ def test_datasets_are_listed_with_how_they_are_counted(run: Run) -> None:
 def test_a_dataset_is_checked_written_and_matched(world: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    from patchvlad.evaluate import protocols
+    from patchvlad.places import benchmarks
 
     generated_city.write_city(Path(), "cph", 0, 6)
     code, out, err = run("check-dataset", "msls-val-cph", ".")
     assert code == 1
     assert "  database: 6 images, there should be 12556\n  queries: 6 have a positive, 498 should\n" in out
-    assert "It is to be had from mapillary.com/dataset/places" in err
-    known = protocols.protocols()["msls-val-cph"]
-    monkeypatch.setitem(protocols.protocols(), known.name, replace(known, query_count=6, database_count=6, group=2))
+    assert "Its source is mapillary.com/dataset/places" in err
+    known = benchmarks.benchmarks()["msls-val-cph"]
+    monkeypatch.setitem(benchmarks.benchmarks(), known.name, replace(known, query_count=6, database_count=6, group=2))
     out = works(run, "check-dataset", "msls-val-cph", ".", "--write", "made")
     assert "complete\nwritten to made; now\n  patchvlad match --queries made/queries.txt " in out
     command = out.splitlines()[-1].split()[1:]
@@ -183,7 +183,7 @@ def test_a_dataset_is_checked_written_and_matched(world: Path, run: Run, monkeyp
     lines = Path("results/NetVLAD_predictions.txt").read_text().splitlines()[2:]
     assert len(lines) == 6 * 3  # the best of each pair of images
     out = works(run, "evaluate", "results", "--ground-truth", "made/gt.npz", "--dataset", "msls-val-cph")
-    assert "recall over answerable queries\n          best of 2 images a group" in out
+    assert "recall over answerable queries\n          best of 2 images per group" in out
 
 
 # --- evaluate -------------------------------------------------------------------------------------------------------
@@ -312,13 +312,13 @@ def test_groups_of_match_are_recorded_and_told(world: Path, run: Run) -> None:
     works(run, "match", *words, "--config", world / "tiny.ini", "--out", "r", "--group", "2")
     assert json.loads(Path("r/results.json").read_text())["group"] == 2
     Path("gt.csv").write_text("query,positives\na.png,street/3.png\nb.png,\n")
-    assert "the best of 2 images a group, all re-ranked" in works(run, "evaluate", "r", "--ground-truth", "gt.csv")
+    assert "the best of 2 images per group, all re-ranked" in works(run, "evaluate", "r", "--ground-truth", "gt.csv")
 
 
 def test_recall_beyond_what_was_found_is_told(world: Path, run: Run, caplog: pytest.LogCaptureFixture) -> None:
     works(run, "export", world / "results", "--format", "hloc", "--top", "1", "--out", "p.txt")
     works(run, "evaluate", "p.txt", "--ground-truth", world / "photos/gt.csv", *sides(world), "--ks", "1,3")
-    assert caplog.messages == ["p: no more than 1 images a query: recall beyond @1 does not rise"]
+    assert caplog.messages == ["p: no more than 1 images per query: recall beyond @1 does not rise"]
 
 
 def test_targets_that_are_folders_are_named(world: Path, run: Run) -> None:

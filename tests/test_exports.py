@@ -7,14 +7,11 @@ import numpy as np
 import pytest
 
 from patchvlad.errors import GroundTruthError
-from patchvlad.evaluate.exports import (
-    write_hloc_pairs,
-    write_kapture_pairs,
-    write_msls_predictions,
-    write_recalls,
-)
 from patchvlad.evaluate.metrics import Recall
-from patchvlad.search.retrieval import Ranking
+from patchvlad.images.sides import Sides
+from patchvlad.results.exports import write_hloc_pairs, write_kapture_pairs, write_msls_predictions
+from patchvlad.results.folder import Making, Results, write_recalls
+from patchvlad.search.ranking import Ranking
 
 RANKING = Ranking(
     np.array([[2, 0], [1, -1], [-1, -1]]),
@@ -67,19 +64,18 @@ def test_kapture_reads_the_pairs(tmp_path: Path) -> None:
 
 
 def test_recalls_file_is_the_references_with_the_protocol_below(tmp_path: Path) -> None:
-    write_recalls(
-        tmp_path / "recalls.txt",
-        {
-            "NetVLAD": Recall({1: 0.5, 10: 2 / 3}, 6, 1, 20, "positives within 25 m"),
-            "PatchNetVLAD": Recall({1: 0.79499, 10: 1.0}, 6, 1, 20, "positives within 25 m"),
-        },
-        "how",
-    )
+    counted = Recall({1: 0.5}, 6, 1, 20, "positives within 25 m").describe() + "; recall over all queries"
+    recalls = {"NetVLAD": {1: 0.5, 10: 2 / 3}, "PatchNetVLAD": {1: 0.79499, 10: 1.0}}
+    stages = dict.fromkeys(recalls, RANKING)
+    names = Sides(RANKING.query_names, RANKING.database_names)
+    making = Making(preset="lite", model="m", fingerprint="f" * 64, image_size=(4, 5), candidates=3, retrieved_by="own")
+    write_recalls(tmp_path / "recalls.txt", Results(names, stages, making, recalls, counted))
     assert (tmp_path / "recalls.txt").read_bytes() == (
         b"Recall NetVLAD@1: 0.5000\nRecall NetVLAD@10: 0.6667\n"
         b"Recall PatchNetVLAD@1: 0.7950\nRecall PatchNetVLAD@10: 1.0000\n"
         b"# 6 queries, 1 without a positive counted as missed, 20 database images, positives within 25 m; "
-        b"recall over all queries\n# how\n"
+        b"recall over all queries\n"
+        b"# preset lite, model m ffffffffffff, 4 x 5 px, 3 candidates by own, all re-ranked by None, patchvlad None\n"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["recalls.txt"]
 
@@ -136,7 +132,7 @@ def test_mapillary_sls_reads_the_predictions(tmp_path: Path, caplog: pytest.LogC
     ranking = replace(PLAIN, indices=np.array([[2, 0], [1, 0], [-1, -1]]), scores=np.zeros((3, 2), dtype=np.float32))
     write_msls_predictions(tmp_path / "p.txt", ranking)
     assert np.loadtxt(tmp_path / "p.txt", ndmin=2, dtype=str).tolist() == [["a", "3", "1"], ["b", "2", "1"]]
-    assert "2 images a query, and 1 queries without any: mapillary_sls wants 20 of every query" in caplog.text
+    assert "2 images per query, and 1 queries without any: mapillary_sls wants 20 of every query" in caplog.text
     write_msls_predictions(tmp_path / "p.txt", PLAIN)  # rankings of different length are cut to the shortest
     assert np.loadtxt(tmp_path / "p.txt", ndmin=2, dtype=str).tolist() == [["a", "3"], ["b", "2"]]
     with pytest.raises(GroundTruthError, match="two images of the queries have the same file name"):

@@ -14,8 +14,9 @@ from PIL import Image
 
 from patchvlad.errors import ConfigError, ImageError, MismatchError, StoreError
 from patchvlad.features.extraction import Progress, extract
-from patchvlad.features.images import ImageList, read_image
 from patchvlad.features.store import FeatureStore
+from patchvlad.images.lists import ImageList
+from patchvlad.images.pixels import read_image
 from patchvlad.search.retrieval import retrieve
 
 SIZE = (32, 48)
@@ -99,7 +100,7 @@ KILLED = """
 import os, signal, sys
 import torch, toy
 from patchvlad.features.extraction import extract
-from patchvlad.features.images import ImageList
+from patchvlad.images.lists import ImageList
 
 torch.set_num_threads({threads})
 syncs = iter(range({syncs}))

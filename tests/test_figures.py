@@ -1,5 +1,6 @@
 """Match figures: what is drawn lies where the matches are."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.colors
@@ -9,13 +10,16 @@ import pytest
 from matplotlib.collections import LineCollection
 
 from patchvlad.errors import ConfigError
-from patchvlad.evaluate.figures import COLOURS, write_match_figure
-from patchvlad.features.images import read_image
-from patchvlad.search.matching import Match
+from patchvlad.evaluate.figures import COLOURS, Pictured, write_match_figure
+from patchvlad.images.pixels import read_image
+from patchvlad.search.matchers.base import Match
 
 SIZE = (96, 128)
 LEFT, RIGHT = (60, 0, 0), (0, 0, 60)  # what the two photos are filled with, so that they can be found in the picture
-PHOTOS = tuple(np.full((*SIZE, 3), colour, dtype=np.uint8) for colour in (LEFT, RIGHT))
+PHOTOS = tuple(
+    Pictured(np.full((*SIZE, 3), colour, dtype=np.uint8), caption)
+    for colour, caption in ((LEFT, "query"), (RIGHT, "database"))
+)
 
 
 def make_match(**points) -> Match:
@@ -103,9 +107,12 @@ def test_each_patch_size_has_its_colour_and_its_own_points(tmp_path: Path, drawn
     ]
 
 
-def test_of_many_matches_some_are_drawn_and_all_are_told(tmp_path: Path, drawn: list) -> None:
+def test_of_many_matches_some_are_drawn_and_all_are_told(
+    tmp_path: Path, drawn: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("patchvlad.evaluate.figures.MOST_LINES", 10)
     points = np.random.default_rng(0).integers(0, 96, (31, 2))
-    write_match_figure(tmp_path / "a.png", *PHOTOS, make_match(s2=(points, points)), SIZE, most_lines=10)
+    write_match_figure(tmp_path / "a.png", *PHOTOS, make_match(s2=(points, points)), SIZE)
     (lines,) = (artist for artist in drawn[0].axes[0].collections if isinstance(artist, LineCollection))
     starts = np.array(lines.get_segments())[:, 0]
     np.testing.assert_array_equal(starts, points[[0, 3, 6, 10, 13, 16, 20, 23, 26, 30]])
@@ -114,7 +121,7 @@ def test_of_many_matches_some_are_drawn_and_all_are_told(tmp_path: Path, drawn: 
 
 @pytest.mark.parametrize("match", [make_match(s5=([], [])), make_match(s2=([], []), s5=([], []))])
 def test_no_match_draws_the_photos(tmp_path: Path, match: Match) -> None:
-    write_match_figure(tmp_path / "a.png", *PHOTOS, match, SIZE, ("query", "database"), "score 0.0000")
+    write_match_figure(tmp_path / "a.png", *PHOTOS, match, SIZE, "score 0.0000")
     picture = read_image(tmp_path / "a.png")
     areas = [near(picture, colour).sum() for colour in (LEFT, RIGHT)]
     assert areas[0] == pytest.approx(areas[1], rel=0.02)
@@ -128,7 +135,10 @@ def test_more_patch_sizes_than_colours_are_drawn(tmp_path: Path, drawn: list) ->
 
 
 def test_photos_of_any_size_fill_their_half(tmp_path: Path) -> None:
-    photos = [np.full((*shape, 3), colour, dtype=np.uint8) for shape, colour in (((9, 31), LEFT), ((200, 50), RIGHT))]
+    photos = [
+        Pictured(np.full((*shape, 3), colour, dtype=np.uint8), "")
+        for shape, colour in (((9, 31), LEFT), ((200, 50), RIGHT))
+    ]
     write_match_figure(tmp_path / "a.png", *photos, make_match(s5=([], [])), SIZE)
     picture = read_image(tmp_path / "a.png")
     assert near(picture, LEFT).sum() == pytest.approx(near(picture, RIGHT).sum(), rel=0.02)
@@ -136,7 +146,9 @@ def test_photos_of_any_size_fill_their_half(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("caption", [r"a$\nothing$b.jpg", "_^{.jpg", "東京.jpg", "", "x" * 300])
 def test_any_name_can_be_a_caption(tmp_path: Path, caption: str, drawn: list) -> None:
-    write_match_figure(tmp_path / "a.png", *PHOTOS, make_match(s5=([], [])), SIZE, (caption, "b.jpg"), caption)
+    write_match_figure(
+        tmp_path / "a.png", replace(PHOTOS[0], caption=caption), PHOTOS[1], make_match(s5=([], [])), SIZE, caption
+    )
     shown = drawn[0].axes[0].texts[0].get_text()
     assert shown == caption or (len(shown) == 64 and caption.startswith(shown[:20]) and caption.endswith(shown[-39:]))
     # However long it is, the photos keep their place.

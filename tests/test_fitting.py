@@ -9,8 +9,8 @@ from PIL import Image
 from torch.nn import functional as F
 
 from patchvlad.errors import ModelError
-from patchvlad.features.images import ImageList
-from patchvlad.model.backbones import Backbone
+from patchvlad.images.lists import ImageList
+from patchvlad.model.backbones.base import Backbone
 from patchvlad.train.fitting import assignment_weights, fit, fit_centroids
 
 

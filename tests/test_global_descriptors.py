@@ -8,11 +8,7 @@ import numpy as np
 import pytest
 
 from patchvlad.errors import MismatchError, StoreError
-from patchvlad.features.global_descriptors import (
-    GlobalDescriptors,
-    read_global_descriptors,
-    write_global_descriptors,
-)
+from patchvlad.features.global_descriptors import GlobalDescriptors, read_global_descriptors, write_global_descriptors
 from patchvlad.search.retrieval import retrieve
 
 NAMES = ("a/1.jpg", "2.jpg", "b/c/3.jpg")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from patchvlad.errors import GroundTruthError
-from patchvlad.evaluate.ground_truth import GroundTruth
+from patchvlad.places.ground_truth import GroundTruth
 
 QUERIES = ("a.jpg", "b/c.jpg")
 DATABASE = ("1.jpg", "x/2.jpg", "x/3.jpg")

@@ -9,7 +9,8 @@ import pytest
 from PIL import ExifTags, Image
 
 from patchvlad.errors import ImageError
-from patchvlad.features.images import SUFFIXES, ImageList, read_image
+from patchvlad.images.lists import SUFFIXES, ImageList
+from patchvlad.images.pixels import read_image
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 import patchvlad as pv
-from patchvlad.train.datasets import Reading, read_places
+from patchvlad.places.reading import Reading
+from patchvlad.places.training import Places
+from patchvlad.places.training_sets import read_places
 from patchvlad.train.frozen import FrozenMaps
 from patchvlad.train.loop import Learner, train, validate
 from patchvlad.train.parallel import Team
-from patchvlad.train.places import Places
 from patchvlad.train.recipes import MODERN, for_backbone
 
 
@@ -26,7 +27,7 @@ def recall_on(model: pv.PatchNetVLAD, places: Places) -> dict[int, float]:
 def test_unseen_buildings_are_recognised_better(shared_data: Path, tmp_path: Path) -> None:
     training, held_out = read_places(shared_data / "campus" / "labels.csv", Reading(validation=0.3, seed=2))
     before = recall_on(pv.load_model("lite"), held_out)
-    recipe = for_backbone(replace(MODERN, seed=2), "efficientnet-lite0")
+    recipe = for_backbone(replace(MODERN, seed=2), 1)
     train(pv.load_model("lite"), training, held_out.subset(np.arange(0)), recipe, tmp_path / "run")
     after = recall_on(pv.load_model(tmp_path / "run" / "best.safetensors"), held_out)
     assert after[1] > before[1]

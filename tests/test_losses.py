@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from patchvlad.places.training import NEGATIVE, NEITHER, POSITIVE
 from patchvlad.train.losses import EASE, hard_pairs, multi_similarity_loss, triplet_loss
-from patchvlad.train.places import NEGATIVE, NEITHER, POSITIVE
 
 
 def unit(count: int, seed: int, dim: int = 5) -> Tensor:

@@ -7,10 +7,13 @@ import pytest
 import torch
 
 from patchvlad.errors import ConfigError, MismatchError
+from patchvlad.model.grid import PatchGrid
 from patchvlad.model.network import Descriptors
-from patchvlad.model.vlad import PatchGrid
-from patchvlad.search.matching import MATCHERS, PatchMatcher, match_ransac, match_rapid, match_voting
-from patchvlad.search.verification import consensus, verify_rapid
+from patchvlad.search.matchers.base import PatchMatcher
+from patchvlad.search.matchers.ransac import match_ransac
+from patchvlad.search.matchers.rapid import match_rapid, verify_rapid
+from patchvlad.search.matchers.voting import consensus, match_voting
+from patchvlad.search.registry import MATCHERS
 
 
 def random_patches(count: int, dim: int, seed: int) -> torch.Tensor:
@@ -105,7 +108,7 @@ def test_consensus_finds_what_moves_alike_among_outliers_and_follows_a_change_of
     assert consensus(cells1[:3], cells1[:3], np.array([0, 3]), STIFFNESS).tolist() == [False] * 3
 
 
-@pytest.mark.parametrize("matcher", MATCHERS.values(), ids=MATCHERS)
+@pytest.mark.parametrize("matcher", [MATCHERS[name] for name in MATCHERS], ids=list(MATCHERS))
 def test_one_against_many_scores_as_one_at_a_time(matcher) -> None:
     grids = {1: PatchGrid(6, 7, 1), 2: PatchGrid(6, 7, 2)}
     images = []

@@ -6,17 +6,16 @@ import numpy as np
 import pytest
 
 from patchvlad.errors import GroundTruthError
-from patchvlad.evaluate.ground_truth import GroundTruth
 from patchvlad.evaluate.metrics import (
     KS,
     average_precision_at,
     found_positives,
     localisation_errors,
-    one_a_group,
     precision_recall,
     recall,
 )
-from patchvlad.search.retrieval import Ranking
+from patchvlad.places.ground_truth import GroundTruth
+from patchvlad.search.ranking import Ranking
 
 
 def make_truth(positives: list[list[int]], database: int) -> GroundTruth:
@@ -208,7 +207,7 @@ def test_errors_are_metres_to_the_best_match() -> None:
 def test_one_a_group_equals_the_loop(seed: int) -> None:
     ranking, _, _ = random_case(seed)
     groups = np.arange(15) // 3
-    found = one_a_group(ranking, groups)
+    found = ranking.best_per_group(groups)
     for row, indices in enumerate(ranking.indices):
         kept, seen = [], set()
         for place, image in enumerate(indices):
@@ -218,4 +217,4 @@ def test_one_a_group_equals_the_loop(seed: int) -> None:
         assert found.indices[row].tolist() == [image for image, _ in kept] + [-1] * (8 - len(kept))
         assert found.scores[row, : len(kept)].tolist() == [score for _, score in kept]
     with pytest.raises(GroundTruthError, match="groups of 3 images for a database of 15"):
-        one_a_group(ranking, np.arange(3))
+        ranking.best_per_group(np.arange(3))

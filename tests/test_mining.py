@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from patchvlad.train.mining import mine
+from patchvlad.train.mining import Described, Sought, mine
 
 
 def descriptors(count: int, seed: int) -> torch.Tensor:
@@ -38,10 +38,11 @@ def test_triplets_equal_the_loop(seed: int, margin: float) -> None:
     positives = [np.sort(generator.choice(database, generator.integers(1, 4), replace=False)) for _ in queries]
     close = [np.union1d(p, generator.choice(database, 3)) for p in positives]
     candidates = np.sort(generator.choice(database, 30, replace=False))
-    of_query, of_database = descriptors(25, seed), descriptors(40, seed + 100)
-    arguments = (queries, of_query, database, of_database, positives, close, candidates, margin, 4)
-    found = mine(*arguments, block=7)
-    expected = slow_triplets(*arguments)
+    rows = np.union1d(queries, database)
+    described = Described(rows, descriptors(len(rows), seed))
+    found = mine(Sought(queries, positives, close), candidates, described, margin, 4, block=7)
+    of_query, of_database = described.of(queries), described.of(database)
+    expected = slow_triplets(queries, of_query, database, of_database, positives, close, candidates, margin, 4)
     assert len(found) == len(expected) > 5
     for number, (query, positive, negatives) in enumerate(expected):
         assert (found.queries[number], found.positives[number]) == (query, positive)
@@ -50,9 +51,10 @@ def test_triplets_equal_the_loop(seed: int, margin: float) -> None:
 
 def test_active_is_the_share_of_violations() -> None:
     along = torch.eye(2)
-    database = along[[0, 0, 1, 1]]  # the positive, a violating negative, two that are far
+    # The positive, a violating negative, two that are far, and the query.
+    described = Described(np.array([0, 1, 2, 3, 9]), along[[0, 0, 1, 1, 0]])
     rows = np.arange(4)
-    found = mine(np.array([9]), along[:1], rows, database, [rows[:1]], [rows[:1]], rows, 0.3, 5)
+    found = mine(Sought(np.array([9]), [rows[:1]], [rows[:1]]), rows, described, 0.3, 5)
     assert found.active == 0.25
     assert found.negatives.tolist() == [[1, -1, -1, -1, -1]]
 
@@ -60,5 +62,6 @@ def test_active_is_the_share_of_violations() -> None:
 def test_no_hard_negative_is_no_triplet() -> None:
     along = torch.eye(2)
     rows = np.arange(2)
-    found = mine(np.array([9]), along[:1], rows, along, [rows[:1]], [rows[:1]], rows, 0.3, 5)
+    described = Described(np.array([0, 1, 9]), along[[0, 1, 0]])
+    found = mine(Sought(np.array([9]), [rows[:1]], [rows[:1]]), rows, described, 0.3, 5)
     assert (len(found), found.active, found.negatives.shape) == (0, 0.0, (0, 5))

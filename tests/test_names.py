@@ -3,7 +3,7 @@
 import pytest
 
 from patchvlad.errors import GroundTruthError
-from patchvlad.evaluate.names import finder
+from patchvlad.images.names import finder
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from patchvlad.errors import ConfigError
-from patchvlad.model.network import PatchNetVLAD, resize, stack
+from patchvlad.images.pixels import resize
+from patchvlad.model.network import PatchNetVLAD, stack
 from patchvlad.model.vlad import VLAD
 from patchvlad.model.whitening import Whitening
 

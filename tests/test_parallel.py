@@ -16,12 +16,12 @@ import sys
 from dataclasses import replace
 sys.path.insert(0, {tests!r})
 import tiny, torch
-from patchvlad.model.backbones import BACKBONES
+from patchvlad.model.registry import BACKBONES
 from patchvlad.train import loop
-from patchvlad.train.datasets import read_places
+from patchvlad.places.training_sets import read_places
 from patchvlad.train.parallel import team_of_torchrun
 from patchvlad.train.recipes import RECIPES
-BACKBONES["tiny"] = tiny.TinyBackbone
+BACKBONES.add("tiny", tiny.TinyBackbone)
 torch.set_num_threads(1)
 recipe = replace(RECIPES[{recipe!r}], trained=0, epochs=2, part=6, batch=3, learning_rate=0.01, variants=2)
 model = tiny.make_model()

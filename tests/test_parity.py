@@ -11,12 +11,12 @@ import pytest
 import torch
 
 import patchvlad as pv
-from patchvlad import pipeline
 from patchvlad.features.quantisation import quantise
+from patchvlad.model.devices import usable_precision
 from patchvlad.model.network import Descriptors, stack
 from patchvlad.search import neighbours
-from patchvlad.search.matching import MATCHERS
 from patchvlad.search.neighbours import mutual_nearest_neighbours
+from patchvlad.search.registry import MATCHERS
 from patchvlad.search.reranking import fuse
 
 pytestmark = pytest.mark.slow
@@ -85,7 +85,7 @@ def test_patch_descriptors_agree_with_float64(model, photos, described, image: i
 
 @pytest.mark.parametrize("image", [0, 8])
 def test_bfloat16_descriptors_stay_within_a_cosine_of_0_998(model, photos, described, image: int) -> None:
-    if pipeline.usable_precision("bfloat16", "cpu") != torch.bfloat16:
+    if usable_precision("bfloat16", "cpu") != torch.bfloat16:
         pytest.skip("this CPU is no faster in bfloat16, so that the fast presets stay with float32")
     fast = copy.deepcopy(model)
     fast.precision = torch.bfloat16

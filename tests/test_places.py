@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from patchvlad.errors import GroundTruthError
-from patchvlad.features.images import ImageList
-from patchvlad.train.places import NEGATIVE, NEITHER, POSITIVE, Places, hold_out, in_halves, label_positions
+from patchvlad.images.lists import ImageList
+from patchvlad.places.nearby import label_points
+from patchvlad.places.training import NEGATIVE, NEITHER, POSITIVE, Places, hold_out, in_halves
 
 
 def make(positions, **given) -> Places:
@@ -60,9 +61,15 @@ def test_both_borders_count_as_near() -> None:
     assert [rows.tolist() for rows in places.positives] == [[1], [0], [3], [2]]
 
 
-def test_unknown_headings_and_times_exclude_nothing() -> None:
-    places = make([[0, 0], [1, 0], [2, 0]], headings=np.array([0, 180, np.nan]), heading_limit=40.0, pause=60.0)
-    assert [rows.tolist() for rows in places.positives] == [[2], [2], [0, 1]]
+def test_unknown_times_exclude_nothing() -> None:
+    places = make([[0, 0], [1, 0], [2, 0]], headings=np.array([0.0, 180, 20]), heading_limit=40.0, pause=60.0)
+    assert [rows.tolist() for rows in places.positives] == [[2], [], [0]]
+
+
+def test_unknown_headings_cannot_be_limited() -> None:
+    for headings in (np.array([0, 180, np.nan]), None):
+        with pytest.raises(GroundTruthError, match="headings cannot be limited to 40 degrees"):
+            make([[0, 0], [1, 0], [2, 0]], headings=headings, heading_limit=40.0)
 
 
 def test_positions_must_be_numbers() -> None:
@@ -88,15 +95,15 @@ def test_a_subset_keeps_relations() -> None:
 
 def test_labels_are_held_out_whole() -> None:
     labels = [f"place {number // 4}" for number in range(80)]
-    training, validation = hold_out(make(label_positions(labels)), 0.2, seed=3)
+    training, validation = hold_out(make(label_points(labels)[0]), 0.2, seed=3)
     sides = [{labels[int(name.split(".")[0])] for name in side.images.names} for side in (training, validation)]
     assert not sides[0] & sides[1]
     assert len(sides[0] | sides[1]) == 20
     assert 16 <= len(validation.images) <= 20
-    assert [hold_out(make(label_positions(labels)), 0.2, seed)[1].images.names for seed in (3, 3)].count(
+    assert [hold_out(make(label_points(labels)[0]), 0.2, seed)[1].images.names for seed in (3, 3)].count(
         validation.images.names
     ) == 2
-    assert hold_out(make(label_positions(labels)), 0.2, seed=4)[1].images.names != validation.images.names
+    assert hold_out(make(label_points(labels)[0]), 0.2, seed=4)[1].images.names != validation.images.names
 
 
 def test_a_street_is_cut_and_its_sides_do_not_meet() -> None:
@@ -109,13 +116,13 @@ def test_a_street_is_cut_and_its_sides_do_not_meet() -> None:
 
 
 def test_nothing_is_held_out_of_a_share_of_nothing() -> None:
-    for places in (make([[0, 0], [5, 0], [9, 0]]), make(label_positions("aabbcc"))):
+    for places in (make([[0, 0], [5, 0], [9, 0]]), make(label_points("aabbcc")[0])):
         training, validation = hold_out(places, 0.0)
         assert (len(training.images), len(validation.images)) == (len(places.images), 0)
 
 
 def test_halves_keep_neighbours_together() -> None:
-    places = in_halves(make(label_positions("aabaabb")))
+    places = in_halves(make(label_points("aabaabb")[0]))
     assert places.database.tolist() == [0, 1, 2, 5]
     assert places.queries.tolist() == [3, 4, 6]
     assert [rows.tolist() for rows in places.positives] == [[0, 1], [0, 1], [2, 5]]

@@ -7,8 +7,10 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from patchvlad.errors import GroundTruthError
-from patchvlad.evaluate.poses import Poses, pose_errors, read_poses, shares_within, transfer, write_ltvl
-from patchvlad.search.retrieval import Ranking
+from patchvlad.evaluate.pose_errors import pose_errors, shares_within
+from patchvlad.places.poses import Poses, read_poses
+from patchvlad.results.exports import transfer, write_ltvl
+from patchvlad.search.ranking import Ranking
 
 
 def random_poses(names: list[str], seed: int = 0) -> tuple[Poses, Rotation, np.ndarray]:

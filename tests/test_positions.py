@@ -12,10 +12,12 @@ import pytest
 from PIL import Image
 from tiny import write_gps
 
-from patchvlad.errors import GroundTruthError
-from patchvlad.evaluate import geodesy, positions
-from patchvlad.evaluate.positions import Located, in_one_frame
-from patchvlad.features.images import ImageList
+from patchvlad.errors import GroundTruthError, ImageError
+from patchvlad.images.lists import ImageList
+from patchvlad.images.sides import Sides
+from patchvlad.places import exif, geodesy, msls, tables
+from patchvlad.places.located import Located, in_one_frame
+from patchvlad.places.utm_names import from_names
 
 GEOD = pyproj.Geod(ellps="WGS84")
 
@@ -32,6 +34,16 @@ def in_utm(utm, zones) -> Located:
 
 def images(*names: str) -> ImageList:
     return ImageList(Path("root"), names)
+
+
+def in_frame(queries: Located, database: Located) -> tuple[np.ndarray, np.ndarray, str]:
+    points, said = in_one_frame(Sides(queries, database))
+    return points.queries, points.database, said
+
+
+def from_table(paths: list[Path], images: ImageList, kind: str) -> Located:
+    rows, source = tables.read_tables(paths)
+    return tables.located(tables.rows_of(rows, source, images, kind), source, images.names)
 
 
 def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -62,7 +74,7 @@ def test_distances_are_the_geodesic_ones_across_borders_too(latitude: float, lon
     sides = [np.array([latitude, longitude]) + generator.uniform(-1, 1, (20, 2)) * (0.005, wide) for _ in range(2)]
     for side in sides:
         side[:, 1] = (side[:, 1] + 180) % 360 - 180
-    queries, database, said = in_one_frame(*map(located, sides))
+    queries, database, said = in_frame(*map(located, sides))
     found, true = distances(queries, database), geodesics(*sides)
     assert np.abs(found / true - 1).max() < 1e-3
     assert said.startswith("UTM zone")
@@ -73,7 +85,7 @@ def test_distances_are_the_geodesic_ones_across_borders_too(latitude: float, lon
 def test_photos_far_apart_are_measured_from_the_earths_centre() -> None:
     north = np.array([[59.91, 10.75], [59.9101, 10.75]])  # Oslo
     both = np.concatenate([north, [[40.42, -3.7], [-33.92, 18.42]]])  # and Madrid and Cape Town
-    queries, database, said = in_one_frame(located(both), located(both))
+    queries, database, said = in_frame(located(both), located(both))
     assert said == "metres from the Earth's centre"
     assert queries.shape == (4, 3)
     assert distances(queries, database)[0, 1] == pytest.approx(geodesics(north, north)[0, 1], rel=1e-6)
@@ -89,28 +101,28 @@ def test_degrees_become_metres() -> None:
 
 
 def test_utm_of_one_zone_stays_as_it_is() -> None:
-    queries, database, said = in_one_frame(in_utm([[5, 6]], ["32N"]), in_utm([[7, 8], [9, 1]], ["32N"] * 2))
+    queries, database, said = in_frame(in_utm([[5, 6]], ["32N"]), in_utm([[7, 8], [9, 1]], ["32N"] * 2))
     assert (queries.tolist(), database.tolist(), said) == ([[5, 6]], [[7, 8], [9, 1]], "UTM zone 32N")
-    assert in_one_frame(in_utm([[5, 6]], [""]), in_utm([[7, 8]], [""]))[2] == "UTM"
+    assert in_frame(in_utm([[5, 6]], [""]), in_utm([[7, 8]], [""]))[2] == "UTM"
 
 
 def test_a_zone_without_its_letter_is_the_same_zone(caplog: pytest.LogCaptureFixture) -> None:
-    assert in_one_frame(in_utm([[5, 6]], ["32"]), in_utm([[7, 8]], ["32N"]))[2] == "UTM zone 32N"
-    in_one_frame(in_utm([[2.7e5, 5e6]], [""]), in_utm([[7.3e5, 5e6]], [""]))
+    assert in_frame(in_utm([[5, 6]], ["32"]), in_utm([[7, 8]], ["32N"]))[2] == "UTM zone 32N"
+    in_frame(in_utm([[2.7e5, 5e6]], [""]), in_utm([[7.3e5, 5e6]], [""]))
     assert "eastings differ by more than a UTM zone is wide: name the zones" in caplog.text
 
 
 def test_utm_of_two_zones_meets() -> None:
     degrees = np.array([[50.0, 5.9995], [50.0, 6.0005]])
     west, east = geodesy.to_utm(degrees[:1], "31N"), geodesy.to_utm(degrees[1:], "32N")
-    queries, database, _ = in_one_frame(in_utm(west, ["31N"]), in_utm(east, ["32N"]))
+    queries, database, _ = in_frame(in_utm(west, ["31N"]), in_utm(east, ["32N"]))
     assert distances(queries, database)[0, 0] == pytest.approx(geodesics(degrees[:1], degrees[1:])[0, 0], rel=1e-3)
 
 
 @pytest.mark.parametrize("zone", ["", "32", "3"])
 def test_zones_must_be_known_where_they_differ(zone: str) -> None:
     with pytest.raises(GroundTruthError, match=r"different UTM zones, and 0 does not say in which.*name all zones"):
-        in_one_frame(in_utm([[5e5, 5e6]], ["31N"]), in_utm([[5e5, 5e6]], [zone]))
+        in_frame(in_utm([[5e5, 5e6]], ["31N"]), in_utm([[5e5, 5e6]], [zone]))
 
 
 @pytest.mark.parametrize(
@@ -123,21 +135,21 @@ def test_zones_must_be_known_where_they_differ(zone: str) -> None:
 )
 def test_positions_that_cannot_be(value: list, said: str) -> None:
     with pytest.raises(GroundTruthError, match="^somewhere: " + said):
-        in_one_frame(located([value, [48.0, 11.0]]), located([[48.0, 11.0]]))
+        in_frame(located([value, [48.0, 11.0]]), located([[48.0, 11.0]]))
 
 
 def test_swapped_columns_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     here = np.array([[48.1, 11.6], [48.2, 11.7]])
     with caplog.at_level(logging.WARNING):
-        in_one_frame(located(here), located(here + 0.001))
+        in_frame(located(here), located(here + 0.001))
         assert not caplog.messages
-        in_one_frame(located(here[:, ::-1], "q.csv"), located(here))
+        in_frame(located(here[:, ::-1], "q.csv"), located(here))
     assert "q.csv: queries and database lie" in caplog.text
     assert "would meet if latitude and longitude were swapped" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING):
-        in_one_frame(in_utm([[5.3e6, 6.9e5]], ["32N"]), in_utm([[6.9e5, 5.3e6]], ["32N"]))
-        in_one_frame(in_utm([[48.1, 11.6]], [""]), in_utm([[48.2, 11.7]], [""]))
+        in_frame(in_utm([[5.3e6, 6.9e5]], ["32N"]), in_utm([[6.9e5, 5.3e6]], ["32N"]))
+        in_frame(in_utm([[48.1, 11.6]], [""]), in_utm([[48.2, 11.7]], [""]))
     assert "if easting and northing were swapped" in caplog.text
     assert "look like degrees" in caplog.text
 
@@ -146,7 +158,7 @@ def test_swapped_columns_are_warned_of(caplog: pytest.LogCaptureFixture) -> None
 
 
 def test_utm_is_read_from_names() -> None:
-    found = positions.from_names(
+    found = from_names(
         images(
             "a/@0584744.96@4476709.92@17@T@040.43692@-080.00100@pano@03@090@005@@@201901@note@.jpg",
             "@0@00002.3@@@@@1@@@@@@@@.jpg",
@@ -161,9 +173,7 @@ def test_utm_is_read_from_names() -> None:
 
 def test_names_of_several_zones_meet_by_their_degrees() -> None:
     names = ("@714000@5540000@31@U@50.0@5.9995@.jpg", "@285000@5540000@32@U@50.0@6.0005@.jpg")
-    queries, database, said = in_one_frame(
-        positions.from_names(images(*names[:1])), positions.from_names(images(*names[1:]))
-    )
+    queries, database, said = in_frame(from_names(images(*names[:1])), from_names(images(*names[1:])))
     assert said.startswith("UTM zone")
     assert distances(queries, database)[0, 0] == pytest.approx(71.7, rel=1e-2)
 
@@ -171,12 +181,12 @@ def test_names_of_several_zones_meet_by_their_degrees() -> None:
 @pytest.mark.parametrize("name", ["a.jpg", "@1.jpg", "@1@2.jpg"])
 def test_names_without_positions_are_refused(name: str) -> None:
     with pytest.raises(GroundTruthError, match="the name holds no position; it should read @easting@northing"):
-        positions.from_names(images(name))
+        from_names(images(name))
 
 
 def test_an_empty_field_is_no_position() -> None:
     with pytest.raises(GroundTruthError, match="has no position"):
-        in_one_frame(*[positions.from_names(images("@@5@.jpg"))] * 2)
+        in_frame(*[from_names(images("@@5@.jpg"))] * 2)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +228,7 @@ def test_zones_as_they_are_written(text: str, zone: str) -> None:
 def test_zones_that_are_none_are_refused_by_name(text: str, tmp_path: Path) -> None:
     table = write(tmp_path / "p.csv", f"image,easting,northing,zone\n1.jpg,5e5,5e6,{text}\n")
     with pytest.raises(GroundTruthError, match=r"p.csv: .* is no UTM zone: it should read 32N"):
-        positions.from_table([table], images("1.jpg"), "database")
+        from_table([table], images("1.jpg"), "database")
 
 
 def test_s_is_the_southern_hemisphere_and_told_where_it_may_be_a_band(
@@ -228,11 +238,11 @@ def test_s_is_the_southern_hemisphere_and_told_where_it_may_be_a_band(
     utm = np.concatenate([geodesy.to_utm(degrees[:1], "32S"), geodesy.to_utm(degrees[1:], "33S")])
     lines = [f"{i}.jpg,{east!r},{north!r},{32 + i}S" for i, (east, north) in enumerate(utm.tolist())]
     table = write(tmp_path / "p.csv", "\n".join(["image,easting,northing,zone", *lines]))
-    sides = [positions.from_table([table], images(f"{i}.jpg"), "database") for i in range(2)]
-    assert distances(*in_one_frame(*sides)[:2])[0, 0] == pytest.approx(10.46, abs=0.05)
+    sides = [from_table([table], images(f"{i}.jpg"), "database") for i in range(2)]
+    assert distances(*in_frame(*sides)[:2])[0, 0] == pytest.approx(10.46, abs=0.05)
     assert not caplog.messages
     table = write(tmp_path / "p.csv", "image,easting,northing,zone\n1.jpg,5e5,4e6,32S\n")
-    positions.from_table([table], images("1.jpg"), "database")
+    from_table([table], images("1.jpg"), "database")
     assert "zone 32S is taken for the southern hemisphere, not for MGRS's band S" in caplog.text
 
 
@@ -247,14 +257,12 @@ def test_gps_in_exif_gives_geodesic_distances(shared_data: Path, tmp_path: Path)
     for row, (latitude, longitude) in zip(rows, degrees, strict=True):
         write_gps(tmp_path / row["image"], latitude, longitude, 90.0)
     names = tuple(row["image"] for row in rows)
-    found = positions.from_exif(ImageList(tmp_path, names))
+    found = exif.from_exif(ImageList(tmp_path, names))
     np.testing.assert_allclose(found.degrees, degrees, atol=1e-8)
     assert (found.headings == 90).all()
-    tabled = positions.from_table(
-        [shared_data / "gps_walk" / "gps.csv"], ImageList(shared_data / "gps_walk", names), "queries"
-    )
+    tabled = from_table([shared_data / "gps_walk" / "gps.csv"], ImageList(shared_data / "gps_walk", names), "queries")
     for source in (found, tabled):
-        queries, database, said = in_one_frame(source, source)
+        queries, database, said = in_frame(source, source)
         assert said == "UTM zone 18N"
         true = geodesics(degrees, degrees)
         apart = true > 0.01
@@ -264,7 +272,7 @@ def test_gps_in_exif_gives_geodesic_distances(shared_data: Path, tmp_path: Path)
 def test_a_photo_without_gps_is_named(tmp_path: Path) -> None:
     write_gps(tmp_path / "a.jpg", -33.9, -70.5)
     Image.new("RGB", (8, 8)).save(tmp_path / "b.jpg")
-    found = positions.from_exif(ImageList(tmp_path, ("a.jpg", "b.jpg")))
+    found = exif.from_exif(ImageList(tmp_path, ("a.jpg", "b.jpg")))
     np.testing.assert_allclose(found.degrees[0], [-33.9, -70.5], atol=1e-6)
     with pytest.raises(GroundTruthError, match=r"b.jpg has no position \(1 of 2 have none\)"):
         found.check()
@@ -274,24 +282,24 @@ def test_a_photo_without_gps_is_named(tmp_path: Path) -> None:
 def test_photos_that_cannot_be_read_are_named(content: bytes | None, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "a.jpg").write_bytes(content)
-    with pytest.raises(GroundTruthError, match=r"a.jpg (does not exist|cannot be read as an image)"):
-        positions.from_exif(ImageList(tmp_path, ("a.jpg",)))
+    with pytest.raises(ImageError, match=r"a.jpg (does not exist|cannot be read as an image)"):
+        exif.from_exif(ImageList(tmp_path, ("a.jpg",)))
 
 
 @pytest.mark.parametrize("parts", ["here", None, (), (1, 2, 3, 4), (1, "x", 2), 7])
 def test_strange_gps_is_none_and_no_crash(parts: object) -> None:
-    assert np.isnan(positions._sexagesimal(parts, "N", "NS"))
+    assert np.isnan(exif._sexagesimal(parts, "N", "NS"))
 
 
 def test_degrees_minutes_and_seconds() -> None:
-    assert positions._sexagesimal((10, 30, 36), b"S\0", "NS") == pytest.approx(-10.51)
-    assert positions._sexagesimal((10.5,), "West", "EW") == -10.5
-    assert np.isnan(positions._sexagesimal((10.5,), None, "NS"))  # north or south?
+    assert exif._sexagesimal((10, 30, 36), b"S\0", "NS") == pytest.approx(-10.51)
+    assert exif._sexagesimal((10.5,), "West", "EW") == -10.5
+    assert np.isnan(exif._sexagesimal((10.5,), None, "NS"))  # north or south?
 
 
 def test_a_camera_without_a_fix_knows_no_position(tmp_path: Path) -> None:
     write_gps(tmp_path / "a.jpg", 0.0, 0.0)
-    assert np.isnan(positions.from_exif(ImageList(tmp_path, ("a.jpg",))).degrees).all()
+    assert np.isnan(exif.from_exif(ImageList(tmp_path, ("a.jpg",))).degrees).all()
 
 
 # --- tables ---------------------------------------------------------------------------------------------------------
@@ -304,7 +312,7 @@ def write(path: Path, text: str) -> Path:
 
 def test_tables_go_by_name(tmp_path: Path) -> None:
     table = write(tmp_path / "p.csv", "heading,image,easting,northing,zone\n7,db/2.jpg,3,4,32N\n,db/1.jpg,1,2,32N\n")
-    found = positions.from_table([table], images("1.jpg", "2.jpg"), "database")
+    found = from_table([table], images("1.jpg", "2.jpg"), "database")
     assert found.utm.tolist() == [[1, 2], [3, 4]]
     assert found.zones == ("32N", "32N")
     np.testing.assert_array_equal(found.headings, [np.nan, 7])
@@ -312,7 +320,7 @@ def test_tables_go_by_name(tmp_path: Path) -> None:
         write(tmp_path / "q.csv", "image,lat,lon\n1.jpg,1,2\n"),
         write(tmp_path / "d.csv", "image,lat,lon\n2.jpg,3,4\n"),
     ]
-    assert positions.from_table(two, images("2.jpg"), "database").degrees.tolist() == [[3, 4]]
+    assert from_table(two, images("2.jpg"), "database").degrees.tolist() == [[3, 4]]
 
 
 def test_queries_and_database_of_equal_file_names_in_one_table(tmp_path: Path) -> None:
@@ -321,37 +329,37 @@ def test_queries_and_database_of_equal_file_names_in_one_table(tmp_path: Path) -
     table = write(tmp_path / "p.csv", "\n".join(["image,lat,lon", *lines]))
     for kind, north in (("database", 40), ("queries", 50)):
         listed = ImageList(tmp_path / kind, ("0.jpg", "1.jpg", "2.jpg"))
-        assert positions.from_table([table], listed, kind).degrees[:, 0].tolist() == [north, north + 1, north + 2]
+        assert from_table([table], listed, kind).degrees[:, 0].tolist() == [north, north + 1, north + 2]
 
 
 def test_columns_go_by_several_names_and_lines_must_agree(tmp_path: Path) -> None:
     table = write(tmp_path / "p.csv", " Image , Latitude,LNG\n1.jpg,1,2\n1.jpg,1,2\n")
-    assert positions.from_table([table], images("1.jpg"), "database").degrees.tolist() == [[1, 2]]
+    assert from_table([table], images("1.jpg"), "database").degrees.tolist() == [[1, 2]]
     table = write(tmp_path / "p.csv", "image,lat,lon\n1.jpg,1,2\n1.jpg,1,3\n")
     with pytest.raises(GroundTruthError, match=r"has two lines for 1.jpg that differ"):
-        positions.from_table([table], images("1.jpg"), "database")
+        from_table([table], images("1.jpg"), "database")
     for text, said in (
         ("image;lat;lon\n", "fields must be separated by commas"),
         ("image,lat\n1,2,3\n", "line 2: 3 fields"),
     ):
         with pytest.raises(GroundTruthError, match=said):
-            positions.from_table([write(tmp_path / "p.csv", text)], images("1.jpg"), "database")
+            from_table([write(tmp_path / "p.csv", text)], images("1.jpg"), "database")
     with pytest.raises(GroundTruthError, match="is a folder: give a csv"):
-        positions.from_table([tmp_path], images("1.jpg"), "database")
+        from_table([tmp_path], images("1.jpg"), "database")
 
 
 def test_tables_of_two_kinds(tmp_path: Path) -> None:
     utm = write(tmp_path / "q.csv", "image,easting,northing,zone\nq/1.jpg,691608,5334760,32N\n")
     degrees = write(tmp_path / "d.csv", "image,lat,lon\nd/1.jpg,48.1374,11.5755\nd/2.jpg,49,11\n")
     sides = [
-        positions.from_table([utm, degrees], images(*names), kind)
+        from_table([utm, degrees], images(*names), kind)
         for names, kind in ((("q/1.jpg",), "queries"), (("d/1.jpg", "d/2.jpg"), "database"))
     ]
-    queries, database, said = in_one_frame(*sides)
+    queries, database, said = in_frame(*sides)
     assert said == "UTM zone 32N"
     assert distances(queries, database)[0, 0] < 200
     with pytest.raises(GroundTruthError, match="the same for all images of a list"):
-        positions.from_table([utm, degrees], images("q/1.jpg", "d/1.jpg"), "queries")
+        from_table([utm, degrees], images("q/1.jpg", "d/1.jpg"), "queries")
 
 
 @pytest.mark.parametrize(
@@ -367,7 +375,7 @@ def test_tables_of_two_kinds(tmp_path: Path) -> None:
 )
 def test_tables_that_cannot_be(text: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(GroundTruthError, match=said) as caught:
-        positions.from_table([write(tmp_path / "p.csv", text)], images("1.jpg", "2.jpg"), "database")
+        from_table([write(tmp_path / "p.csv", text)], images("1.jpg", "2.jpg"), "database")
     assert "p.csv" in str(caught.value)
 
 
@@ -378,18 +386,14 @@ def test_msls_positions_lie_beside_the_photos_and_cities_apart(tmp_path: Path) -
     generated_city.write_city(tmp_path, "cph", 0, 2)
     generated_city.write_city(tmp_path, "sf", 0, 2)
     sides = [
-        positions.from_msls(ImageList.read(tmp_path / "train_val" / city / role), role)
-        for city in ("cph", "sf")
-        for role in ("query", "database")
+        ImageList.read(tmp_path / "train_val" / city / role) for city in ("cph", "sf") for role in ("query", "database")
     ]
-    assert sides[0].utm.tolist() == [[5, 5e6], [105, 5e6]]
-    queries, database = positions.apart(
-        positions.from_msls(ImageList.read(tmp_path / "train_val"), "queries"), sides[3]
-    )
+    assert msls.locate(Sides(sides[0], sides[1])).queries.utm.tolist() == [[5, 5e6], [105, 5e6]]
+    queries, database = msls.locate(Sides(ImageList.read(tmp_path / "train_val"), sides[3]))
     found = distances(queries.utm, database.utm)
     assert (found.min(axis=0) < 10).all()  # San Francisco's own
     assert (found[:4] > 1e6).all()  # and none of Copenhagen's
     shutil.rmtree(tmp_path / "train_val" / "sf" / "query" / "images")
     (tmp_path / "train_val" / "cph" / "query" / "postprocessed.csv").unlink()
     with pytest.raises(GroundTruthError, match=r"postprocessed.csv does not exist: for MSLS the queries must lie"):
-        positions.from_msls(ImageList.read(tmp_path / "train_val" / "cph" / "query"), "queries")
+        msls.locate(Sides(ImageList.read(tmp_path / "train_val" / "cph" / "query"), sides[1]))

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from patchvlad.errors import GroundTruthError
-from patchvlad.evaluate.exports import FORMATS, write_kapture_pairs
-from patchvlad.evaluate.ground_truth import GroundTruth
-from patchvlad.evaluate.predictions import asking, read_predictions
-from patchvlad.search.retrieval import Ranking
+from patchvlad.places.ground_truth import GroundTruth
+from patchvlad.results.exports import write_kapture_pairs
+from patchvlad.results.predictions import Asked, Prediction, read_predictions
+from patchvlad.results.registry import PAIR_FORMATS
+from patchvlad.search.ranking import Ranking
 
 QUERIES = ("a.jpg", "b.jpg", "c.jpg")
 DATABASE = ("x/1.jpg", "x/2.jpg", "3.jpg", "4.jpg")
@@ -30,17 +31,21 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
+def predictions(path: Path, truth: GroundTruth) -> tuple[list[Prediction], Asked]:
+    return read_predictions(path, Asked.by(truth))
+
+
 def read(path: Path, truth: GroundTruth = TRUTH) -> Ranking:
-    (found,), _ = read_predictions(path, truth)
+    (found,), _ = predictions(path, truth)
     return found.ranking
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", PAIR_FORMATS)
 def test_what_is_exported_is_read_back_and_nothing_is_lost(form: str, tmp_path: Path) -> None:
-    FORMATS[form](tmp_path / "p.txt", RANKING)
-    (found,), truth = read_predictions(tmp_path / "p.txt", TRUTH)
+    PAIR_FORMATS[form](tmp_path / "p.txt", RANKING)
+    (found,), asked = predictions(tmp_path / "p.txt", TRUTH)
     assert found.ranking.indices.tolist() == RANKING.indices.tolist()
-    assert truth is TRUTH
+    assert asked == Asked.by(TRUTH)
     if form == "kapture":
         assert found.ranking.scores.tolist() == RANKING.scores.tolist()
         assert found.comparable
@@ -51,7 +56,7 @@ def test_what_is_exported_is_read_back_and_nothing_is_lost(form: str, tmp_path: 
 
 @pytest.mark.parametrize("form", ["kapture", "hloc", "colmap"])
 def test_prefixes_lead_elsewhere_and_back(form: str, tmp_path: Path) -> None:
-    FORMATS[form](tmp_path / "p.txt", RANKING, "query/", "db/")
+    PAIR_FORMATS[form](tmp_path / "p.txt", RANKING, "query/", "db/")
     assert "query/a.jpg" in (tmp_path / "p.txt").read_text()
     assert read(tmp_path / "p.txt").indices.tolist() == RANKING.indices.tolist()
 
@@ -80,9 +85,9 @@ def test_images_that_the_database_lacks_take_a_place_and_are_no_positives(
 ) -> None:
     path = write(tmp_path / "p.txt", "a.jpg 9.jpg\na.jpg x/1.jpg\nb.jpg 9.jpg\nc.jpg x/1.jpg\nz.jpg x/1.jpg\n")
     with caplog.at_level(logging.WARNING):
-        (found,), truth = read_predictions(path, TRUTH)
+        (found,), asked = predictions(path, TRUTH)
     assert found.ranking.indices.tolist() == [[4, 0], [4, -1], [0, -1]]
-    assert truth.database == len(found.ranking.database_names) == 5
+    assert asked.counts[1] == len(found.ranking.database_names) == 5
     assert [message.split(": ", 1)[1] for message in caplog.messages] == [
         "1 images, such as 9.jpg, are not of the database: no positives",
         "1 queries, such as z.jpg, are not asked for: ignored",
@@ -94,8 +99,8 @@ def test_a_database_that_is_not_known_whole_grows_without_a_warning(
 ) -> None:
     path = write(tmp_path / "p.txt", "a.jpg 9.jpg\nb.jpg x/1.jpg\nc.jpg 9.jpg\n")
     with caplog.at_level(logging.WARNING):
-        _, truth = read_predictions(path, replace(TRUTH, complete=False))
-    assert truth.database_names == (*DATABASE, "9.jpg")
+        _, asked = predictions(path, replace(TRUTH, complete=False))
+    assert asked.database == (*DATABASE, "9.jpg")
     assert not caplog.messages
 
 
@@ -171,18 +176,18 @@ def write_results(folder: Path) -> Path:
 
 def test_results_are_both_stages_with_scores_that_compare_across_queries(tmp_path: Path) -> None:
     folder = write_results(tmp_path / "mine")
-    found, _ = read_predictions(folder, GroundTruth.from_rows([[0], [1], []], 4, "by hand"))  # has no names
+    found, _ = predictions(folder, GroundTruth.from_rows([[0], [1], []], 4, "by hand"))  # has no names
     assert [(one.name, one.comparable) for one in found] == [("mine NetVLAD", True), ("mine PatchNetVLAD", True)]
     assert found[1].ranking.indices[0].tolist() == [3, 0, 2]
     np.testing.assert_allclose(found[1].ranking.confidences, RANKING.scores[:, ::-1] / 10)
     np.testing.assert_allclose(found[1].ranking.scores, RANKING.scores)
-    assert found[1].made_by == {"preset": "lite", "stage": "PatchNetVLAD"}
+    assert (found[1].made_by.preset, found[1].made_by.model, found[1].stage) == ("lite", None, "PatchNetVLAD")
 
 
 def test_without_confidences_scores_of_a_reranking_do_not_compare(tmp_path: Path) -> None:
     folder = write_results(tmp_path)
     (folder / "PatchNetVLAD_confidences.txt").unlink()
-    found, _ = read_predictions(folder, TRUTH)
+    found, _ = predictions(folder, TRUTH)
     assert [one.comparable for one in found] == [True, False]
 
 
@@ -190,24 +195,24 @@ def test_damaged_results_are_refused(tmp_path: Path) -> None:
     folder = write_results(tmp_path)
     write_kapture_pairs(folder / "PatchNetVLAD_confidences.txt", RANKING)
     with pytest.raises(GroundTruthError, match="does not belong to the predictions beside it: run match again"):
-        read_predictions(folder, TRUTH)
+        predictions(folder, TRUTH)
     (folder / "results.json").write_text("{")
     with pytest.raises(GroundTruthError, match=r"results.json is damaged"):
-        read_predictions(folder, TRUTH)
+        predictions(folder, TRUTH)
 
 
 def test_predictions_alone_say_whose_they_are(tmp_path: Path) -> None:
     path = write(tmp_path / "p.txt", "a.jpg 3.jpg\nb.jpg x/2.jpg\n")
-    truth = asking(path, None, None)
-    assert (truth.query_names, truth.database_names) == (("a.jpg", "b.jpg"), ("3.jpg", "x/2.jpg"))
-    assert not truth.complete
+    asked = Asked.about(path, None, None)
+    assert (asked.queries, asked.database) == (("a.jpg", "b.jpg"), ("3.jpg", "x/2.jpg"))
+    assert not asked.complete
     np.save(tmp_path / "p.npy", np.zeros((1, 1), dtype=int))
     with pytest.raises(GroundTruthError, match="does not name its images: give their lists"):
-        asking(tmp_path / "p.npy", None, None)
+        Asked.about(tmp_path / "p.npy", None, None)
 
 
 def test_kapture_pairs_are_ordered_by_their_scores(tmp_path: Path) -> None:
-    FORMATS["kapture"](tmp_path / "p.txt", RANKING)
+    PAIR_FORMATS["kapture"](tmp_path / "p.txt", RANKING)
     head, *lines = (tmp_path / "p.txt").read_text().splitlines()
     write(tmp_path / "p.txt", "\n".join([head, *sorted(lines)]) + "\n")
     found = read(tmp_path / "p.txt")
@@ -219,7 +224,7 @@ def test_kapture_pairs_are_ordered_by_their_scores(tmp_path: Path) -> None:
 def test_whether_scores_compare_outlives_an_export(comparable: bool | None, tmp_path: Path) -> None:
     ranking = RANKING if comparable else replace(RANKING, confidences=RANKING.scores)
     write_kapture_pairs(tmp_path / "p.txt", ranking, scored=comparable is not None)
-    (found,), _ = read_predictions(tmp_path / "p.txt", TRUTH)
+    (found,), _ = predictions(tmp_path / "p.txt", TRUTH)
     assert found.comparable is comparable
     assert found.ranking.indices.tolist() == RANKING.indices.tolist()
 
@@ -229,7 +234,7 @@ def test_our_own_files_hold_any_name(tmp_path: Path, caplog: pytest.LogCaptureFi
     ranking = replace(RANKING, query_names=names[0], database_names=names[1])
     write_kapture_pairs(tmp_path / "p.txt", ranking)
     assert "kapture cannot read names with a comma in or # before them, such as #1.jpg" in caplog.text
-    (found,), _ = read_predictions(tmp_path / "p.txt", replace(TRUTH, query_names=names[0], database_names=names[1]))
+    (found,), _ = predictions(tmp_path / "p.txt", replace(TRUTH, query_names=names[0], database_names=names[1]))
     assert found.ranking.indices.tolist() == RANKING.indices.tolist()
 
 
@@ -238,7 +243,7 @@ def test_foreign_records_are_refused(content: str, tmp_path: Path) -> None:
     folder = write_results(tmp_path)
     (folder / "results.json").write_text(content)
     with pytest.raises(GroundTruthError, match=r"results.json is damaged"):
-        read_predictions(folder, TRUTH)
+        predictions(folder, TRUTH)
 
 
 def test_results_of_another_set_are_named_and_of_more_queries_are_told(
@@ -246,14 +251,12 @@ def test_results_of_another_set_are_named_and_of_more_queries_are_told(
 ) -> None:
     folder = write_results(tmp_path)
     some = GroundTruth.from_rows([[0]], 4, "by hand").named(["b.jpg"], DATABASE)
-    found, _ = read_predictions(folder, some)
+    found, _ = predictions(folder, some)
     assert found[0].ranking.indices.tolist() == RANKING.indices[[1]].tolist()
     assert "2 queries, such as a.jpg, are not asked for: ignored" in caplog.text
     other = GroundTruth.from_rows([[0]], 4, "by hand").named(["z.jpg"], DATABASE)
-    with pytest.raises(
-        GroundTruthError, match=r"NetVLAD_predictions.txt names no image of the queries: it has 'a.jpg'"
-    ):
-        read_predictions(folder, other)
+    with pytest.raises(GroundTruthError, match=r" names no image of the queries: it has 'a.jpg'"):
+        predictions(folder, other)
 
 
 def test_keys_that_two_images_have_are_refused(tmp_path: Path) -> None:

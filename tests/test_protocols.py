@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from patchvlad.errors import ConfigError, GroundTruthError, ImageError
-from patchvlad.evaluate.ground_truth import GroundTruth
 from patchvlad.evaluate.metrics import DENOMINATORS
-from patchvlad.evaluate.protocols import TRUTHS, Protocol, departures, find, groups_of, protocol, protocols
+from patchvlad.places.benchmarks import Benchmark, benchmark, benchmarks, departures, find
+from patchvlad.places.ground_truth import GroundTruth
+from patchvlad.places.registry import SOURCES
+from patchvlad.search.searching import check_whole_groups, groups_of
 
 
 def touch(root: Path, *names: str) -> None:
@@ -19,10 +21,10 @@ def touch(root: Path, *names: str) -> None:
         (root / name).touch()
 
 
-@pytest.mark.parametrize("name", protocols())
+@pytest.mark.parametrize("name", benchmarks())
 def test_every_protocol_says_all_that_counts(name: str) -> None:
-    known = protocol(name)
-    assert known.truth in TRUTHS
+    known = benchmark(name)
+    assert known.truth in (*SOURCES, "frames", "poses")
     assert known.denominator in DENOMINATORS
     assert known.title and known.source and known.note.endswith(".")
     assert (known.cities or (known.queries and known.database)) and known.counted
@@ -35,7 +37,7 @@ def test_every_protocol_says_all_that_counts(name: str) -> None:
 
 
 def test_nordland_has_four_protocols_that_differ() -> None:
-    four = [known for name, known in protocols().items() if name.startswith("nordland")]
+    four = [known for name, known in benchmarks().items() if name.startswith("nordland")]
     assert len({(k.query_count, k.database_count, k.radius, k.frames, k.frame_step) for k in four}) == len(four) == 4
 
 
@@ -43,12 +45,12 @@ def test_unknown_ones_are_answered_with_the_near_ones() -> None:
     with pytest.raises(
         ConfigError, match="unknown dataset 'nordland': choose from nordland-patchnetvlad, nordland-down"
     ):
-        protocol("nordland")
+        benchmark("nordland")
     with pytest.raises(ConfigError, match="unknown dataset 'x': choose from pitts30k, tokyo247"):
-        protocol("x")
+        benchmark("x")
 
 
-SMALL = Protocol(
+SMALL = Benchmark(
     "small",
     "Small",
     "nowhere",
@@ -67,8 +69,8 @@ def test_a_whole_benchmark(tmp_path: Path) -> None:
     touch(tmp_path, "q/@0@0@.jpg", "q/@9@9@.jpg", "d1/@0@1@.jpg", "d2/@0@2@.jpg", "d2/@0@20@.jpg", "read.md")
     found = find(SMALL, tmp_path)
     assert found.problems == ()
-    assert found.queries.names == ("q/@0@0@.jpg", "q/@9@9@.jpg")
-    assert found.database.names == ("d1/@0@1@.jpg", "d2/@0@2@.jpg", "d2/@0@20@.jpg")
+    assert found.images.queries.names == ("q/@0@0@.jpg", "q/@9@9@.jpg")
+    assert found.images.database.names == ("d1/@0@1@.jpg", "d2/@0@2@.jpg", "d2/@0@20@.jpg")
     assert [rows.tolist() for rows in found.ground_truth().positives] == [[0, 1], []]
 
 
@@ -98,18 +100,21 @@ def test_lists_below_another_root(tmp_path: Path) -> None:
     listed = replace(SMALL, truth="poses", queries="test.txt", database="images/ref/rear", **below, files=())
     found = find(replace(listed, query_count=1, database_count=None), tmp_path)
     assert found.problems == ()
-    assert (found.queries.names, found.database.names) == (("images/rain/rear/1.jpg",), ("images/ref/rear/1.jpg",))
+    assert (found.images.queries.names, found.images.database.names) == (
+        ("images/rain/rear/1.jpg",),
+        ("images/ref/rear/1.jpg",),
+    )
     with pytest.raises(GroundTruthError, match="small is measured by poses: it has no positives"):
         found.ground_truth()
 
 
 def test_msls_without_panoramas(tmp_path: Path) -> None:
     generated_city.write_city(tmp_path, "cph", 0, 12)
-    found = find(protocol("msls-val-cph"), tmp_path)
-    assert len(found.queries) == len(found.database) == 11
+    found = find(benchmark("msls-val-cph"), tmp_path)
+    assert len(found.images.queries) == len(found.images.database) == 11
     assert found.problems == ("database: 11 images, there should be 12556",)  # queries count once the truth is known
     assert [len(rows) for rows in found.ground_truth().positives] == [1] * 11
-    assert find(protocol("msls-val"), tmp_path).problems[0].endswith("sf/query does not exist")
+    assert find(benchmark("msls-val"), tmp_path).problems[0].endswith("sf/query does not exist")
 
 
 def test_frames_with_a_step(tmp_path: Path) -> None:
@@ -122,7 +127,7 @@ def test_groups() -> None:
     assert groups_of(4, 2).tolist() == [0, 0, 1, 1]
     assert groups_of(4, 1) is None
     with pytest.raises(ConfigError, match="5 database images do not make groups of 2"):
-        groups_of(5, 2)
+        check_whole_groups(5, 2)
 
 
 def test_departures_from_a_protocol_are_told() -> None:
@@ -137,4 +142,4 @@ def test_departures_from_a_protocol_are_told() -> None:
     assert departures(SMALL, GroundTruth.from_rows([[0], []], 3, ""), "all") == [
         "positives are listed, not found by distance"
     ]
-    assert departures(protocol("cmu-seasons"), other, "all") == ["it is measured by poses, not by positives"]
+    assert departures(benchmark("cmu-seasons"), other, "all") == ["it is measured by poses, not by positives"]

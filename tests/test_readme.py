@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from patchvlad import cli
+from patchvlad.commands.main import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -61,18 +61,18 @@ def test_the_commands_run_in_their_order(photos: Path, capsys: pytest.CaptureFix
             arguments[arguments.index("--components") + 1] = "32"
         if arguments[0] == "train":  # nor do they need thirty epochs
             arguments += ["--epochs", "2"]
-        assert cli.main(arguments) == 0, (command, capsys.readouterr().err)
+        assert main(arguments) == 0, (command, capsys.readouterr().err)
     assert (photos / "results" / "recalls.txt").read_text().startswith("Recall NetVLAD@1: 1.0000")
     assert (photos / "matches.png").stat().st_size > 10_000
 
 
 def test_the_reference_commands_have_the_flags_that_the_table_names() -> None:
-    from patchvlad import reference_cli
+    from patchvlad.commands.reference import feature_extract, feature_match, match_two
 
     functions = {
-        "patchnetvlad-feature-extract": reference_cli.feature_extract,
-        "patchnetvlad-feature-match": reference_cli.feature_match,
-        "patchnetvlad-match-two": reference_cli.match_two,
+        "patchnetvlad-feature-extract": feature_extract.main,
+        "patchnetvlad-feature-match": feature_match.main,
+        "patchnetvlad-match-two": match_two.main,
     }
     for name, function in functions.items():
         (line,) = [line for line in README.splitlines() if line.startswith(f"| `{name}")]
@@ -81,7 +81,7 @@ def test_the_reference_commands_have_the_flags_that_the_table_names() -> None:
             function([*shlex.split(theirs)[1:], "--help"])
         assert stop.value.code == 0
         with pytest.raises(SystemExit) as stop:
-            cli.main([*shlex.split(ours)[1:], "--help"])
+            main([*shlex.split(ours)[1:], "--help"])
         assert stop.value.code == 0
 
 

@@ -1,31 +1,36 @@
 """Recognition of real places by the embedded model, on the photos of ../shared/data."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 import patchvlad as pv
-from patchvlad import cli, config, pipeline
-from patchvlad.evaluate.metrics import Recall
+from patchvlad.commands.match import Asking, match_stores
+from patchvlad.commands.preset import read_preset
+from patchvlad.images.sides import Sides
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def model() -> pv.PatchNetVLAD:
-    return pipeline.load(config.read_preset("lite"))
+    return read_preset("lite").description.load()
 
 
-def recognise(model: pv.PatchNetVLAD, data: Path, out: Path) -> dict[str, Recall]:
+def recognise(model: pv.PatchNetVLAD, data: Path, out: Path) -> Mapping[str, Mapping[int, float]]:
     """Recall of the preset `lite` before and after re-ranking."""
-    settings = config.read_preset("lite")
-    stores = {
-        part: pv.extract(model, pv.ImageList.read(data / part), out / part, dtype=settings.store_dtype)
-        for part in ("queries", "database")
-    }
-    queries, database = stores["queries"], stores["database"]
-    truth = pv.GroundTruth.read(data / "gt.csv", queries.names, database.names)
-    return pipeline.match_stores(settings, queries, database, out, cli.bar, truth=truth).recalls
+    settings = read_preset("lite")
+    dtype = settings.description.store_dtype
+    stores = Sides(
+        *(
+            pv.extract(model, pv.ImageList.read(data / part), out / part, dtype=dtype)
+            for part in ("queries", "database")
+        )
+    )
+    truth = pv.GroundTruth.read(data / "gt.csv", stores.queries.names, stores.database.names)
+    shown, _ = match_stores(stores, Asking(settings, settings.to_search(), truth, "all", out))
+    return shown.results.recalls
 
 
 # Measured with the weights in the package; a few points of room, since two photos of a hundred are two points.

@@ -11,30 +11,30 @@ import torch
 from PIL import Image
 from tiny import CONFIG, HEIGHT, WIDTH, TinyBackbone, photo, write_checkpoint, write_config, write_photos
 
-from patchvlad import reference_cli
-from patchvlad.features.images import read_image
+from patchvlad.commands.reference import add_pca, download_models, feature_extract, feature_match, match_two, train
 from patchvlad.features.store import FeatureStore
+from patchvlad.images.pixels import read_image
 from patchvlad.model import checkpoints, known_models
 
 Run = Callable[..., tuple[int, str, str]]
 
 RESUME = "resumepath = ./pretrained_models/mapillary_WPCA\nthreads = 0\nnum_pcs = 12\nngpu = 1"
 FLAGS = {
-    reference_cli.feature_extract: [
+    feature_extract.main: [
         *("--config_path", "--dataset_file_path", "--dataset_root_dir", "--output_features_dir", "--nocuda")
     ],
-    reference_cli.feature_match: [
+    feature_match.main: [
         *("--config_path", "--dataset_root_dir", "--query_file_path", "--index_file_path", "--nocuda"),
         *("--query_input_features_dir", "--index_input_features_dir", "--ground_truth_path"),
         *("--result_save_folder", "--posDistThr"),
     ],
-    reference_cli.match_two: ["--config_path", "--first_im_path", "--second_im_path", "--plot_save_path", "--nocuda"],
-    reference_cli.download_models: ["--ask_for_permission"],
-    reference_cli.train: [
+    match_two.main: ["--config_path", "--first_im_path", "--second_im_path", "--plot_save_path", "--nocuda"],
+    download_models.main: ["--ask_for_permission"],
+    train.main: [
         *("--config_path", "--cache_path", "--save_path", "--dataset_root_dir", "--resume_path", "--cluster_path"),
         *("--identifier", "--nEpochs", "--start_epoch", "--save_every_epoch", "--threads", "--nocuda"),
     ],
-    reference_cli.add_pca: ["--config_path", "--resume_path", "--dataset_root_dir", "--dataset_choice", "--nocuda"],
+    add_pca.main: ["--config_path", "--resume_path", "--dataset_root_dir", "--dataset_choice", "--nocuda"],
 }
 
 
@@ -82,7 +82,7 @@ def match_words(*more) -> list:
 @pytest.fixture
 def extracted(run: Run) -> None:
     for kind in ("query", "index"):
-        code, out, _ = run(reference_cli.feature_extract, *extract_words(kind))
+        code, out, _ = run(feature_extract.main, *extract_words(kind))
         assert (code, out) == (0, "Done. Finished extracting and saving features\n")
 
 
@@ -105,7 +105,7 @@ def test_features_are_named_by_the_list(extracted: None) -> None:
 
 
 def test_match_writes_the_references_files(extracted: None, run: Run) -> None:
-    code, out, err = run(reference_cli.feature_match, *match_words("--ground_truth_path", "gt.npz"))
+    code, out, err = run(feature_match.main, *match_words("--ground_truth_path", "gt.npz"))
     assert (code, err) == (0, "")
     assert out.endswith("\nDone\n")
     assert {path.name for path in Path("results/tiny").iterdir()} == {
@@ -128,14 +128,14 @@ def test_match_writes_the_references_files(extracted: None, run: Run) -> None:
 
 
 def test_posdistthr_overrides_the_ground_truths(extracted: None, run: Run) -> None:
-    assert run(reference_cli.feature_match, *match_words("--ground_truth_path", "gt.npz", "--posDistThr", 5))[0] == 0
+    assert run(feature_match.main, *match_words("--ground_truth_path", "gt.npz", "--posDistThr", 5))[0] == 0
     lines = Path("results/tiny/recalls.txt").read_text().splitlines()
     assert lines[2] == "Recall PatchNetVLAD@1: 0.5000"
     assert "positives within 5 m;" in lines[-2]
 
 
 def test_match_without_ground_truth_only_ranks(extracted: None, run: Run) -> None:
-    assert run(reference_cli.feature_match, *match_words())[0] == 0
+    assert run(feature_match.main, *match_words())[0] == 0
     assert not Path("results/tiny/recalls.txt").exists()
     assert len(pairs("NetVLAD_predictions.txt")) == 4
 
@@ -149,15 +149,15 @@ def test_tokyo247_keeps_the_best_cutout_of_each_panorama(place: Path, run: Run) 
     path = Path("configs/tiny.ini")
     path.write_text(path.read_text().replace("n_values_all = 1,2", "n_values_all = 1,30"))
     for kind in ("query", "index"):
-        assert run(reference_cli.feature_extract, *extract_words(kind))[0] == 0
-    assert run(reference_cli.feature_match, *match_words())[0] == 0
+        assert run(feature_extract.main, *extract_words(kind))[0] == 0
+    assert run(feature_match.main, *match_words())[0] == 0
     expected = []
     for query, name in pairs("NetVLAD_predictions.txt"):  # of all images, best first: the first of each panorama stays
         panorama = name.split("/")[0]
         if (query, panorama) not in [(kept, other.split("/")[0]) for kept, other in expected]:
             expected.append([query, name])
     np.savez("tokyo247.npz", utmQ=np.zeros((2, 2)), utmDb=np.zeros((30, 2)), posDistThr=25)
-    code, out, _ = run(reference_cli.feature_match, *match_words("--ground_truth_path", "tokyo247.npz"))
+    code, out, _ = run(feature_match.main, *match_words("--ground_truth_path", "tokyo247.npz"))
     assert code == 0 and out.startswith("Tokyo 24/7: only the best of the 12 cut-outs")
     assert pairs("NetVLAD_predictions.txt") == expected
     assert len(expected) == 2 * 3
@@ -166,7 +166,7 @@ def test_tokyo247_keeps_the_best_cutout_of_each_panorama(place: Path, run: Run) 
 def test_match_two_scores_and_draws(run: Run) -> None:
     words = ["--first_im_path", "data/queries/a.png", "--second_im_path", "data/database/street/3.png"]
     code, out, err = run(
-        reference_cli.match_two,
+        match_two.main,
         "--config_path",
         "configs/tiny.ini",
         *words,
@@ -183,7 +183,7 @@ def test_match_two_scores_and_draws(run: Run) -> None:
 def test_missing_config_stands_for_the_preset_of_that_name(run: Run) -> None:
     write_checkpoint(Path("known/mapillary_WPCA512.pth.tar"), components=512)
     words = ["--first_im_path", "data/queries/a.png", "--second_im_path", "data/queries/a.png", "--nocuda"]
-    code, out, err = run(reference_cli.match_two, "--config_path", "patchnetvlad/configs/speed.ini", *words)
+    code, out, err = run(match_two.main, "--config_path", "patchnetvlad/configs/speed.ini", *words)
     assert code == 0
     assert err == "patchnetvlad/configs/speed.ini does not exist: using the preset speed\n"
     columns, rows = 640 // 16 - 5, 480 // 16 - 5
@@ -193,20 +193,20 @@ def test_missing_config_stands_for_the_preset_of_that_name(run: Run) -> None:
 def test_default_config_is_performance(run: Run) -> None:
     words = ["--first_im_path", "data/queries/a.png", "--second_im_path", "data/queries/a.png", "--nocuda"]
     write_checkpoint(Path("known/mapillary_WPCA4096.pth.tar"), components=13)
-    code, _, err = run(reference_cli.match_two, *words)
+    code, _, err = run(match_two.main, *words)
     assert code == 1 and "mapillary_WPCA4096.pth.tar has 13 components, but 4096 were asked for" in err
 
 
 def test_without_a_gpu_it_goes_on_and_says_so(run: Run) -> None:
     words = [word for word in extract_words("query") if word != "--nocuda"]
-    code, _, err = run(reference_cli.feature_extract, *words)
+    code, _, err = run(feature_extract.main, *words)
     assert code == 0
     assert err.startswith("no GPU found: using the CPU")
 
 
 def test_config_of_the_reference_is_taken_with_the_checkpoint_beside_it(place: Path, run: Run) -> None:
     (place / "pretrained_models").rename(place / "configs" / "pretrained_models")
-    assert run(reference_cli.feature_extract, *extract_words("query"))[0] == 0
+    assert run(feature_extract.main, *extract_words("query"))[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_download_asks_first_when_told(
     names = []
     monkeypatch.setattr(known_models, "download", lambda name: names.append(name) or place / name)
     monkeypatch.setattr("sys.stdin", io.StringIO(answer))
-    code, out, err = run(reference_cli.download_models, "--ask_for_permission")
+    code, out, err = run(download_models.main, "--ask_for_permission")
     assert len(names) == fetched
     assert re.match(r"Download all released models into \S+/known \(about \d+ MB\)\? \[y/n\] ", out)
     assert (code, err) == ((0, "") if fetched else (2, "patchnetvlad-download-models: error: nothing was downloaded\n"))
@@ -226,7 +226,7 @@ def test_download_asks_first_when_told(
 
 def test_download_fetches_every_released_model(run: Run, monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     monkeypatch.setattr(known_models, "download", lambda name: place / name)
-    code, out, _ = run(reference_cli.download_models)
+    code, out, _ = run(download_models.main)
     assert code == 0
     assert {Path(line).name for line in out.splitlines()} == {
         f"{family}-{count}" for family in ("mapillary", "pittsburgh") for count in (128, 512, 4096)
@@ -235,7 +235,7 @@ def test_download_fetches_every_released_model(run: Run, monkeypatch: pytest.Mon
 
 def test_features_of_another_list_are_refused(extracted: None, run: Run) -> None:
     Path("query.txt").write_text("queries/b.png\nqueries/a.png\n")
-    code, _, err = run(reference_cli.feature_match, *match_words())
+    code, _, err = run(feature_match.main, *match_words())
     assert code == 1
     assert err.startswith(
         "patchnetvlad-feature-match: error: output_features/query has features of 2 images, query.txt"
@@ -246,17 +246,17 @@ def test_features_of_another_list_are_refused(extracted: None, run: Run) -> None
 @pytest.mark.parametrize(
     ("command", "words", "code", "said"),
     [
-        (reference_cli.feature_extract, ["--dataset_file_path", "no.txt"], 1, "no.txt does not exist: give"),
+        (feature_extract.main, ["--dataset_file_path", "no.txt"], 1, "no.txt does not exist: give"),
         (
-            reference_cli.feature_extract,
+            feature_extract.main,
             ["--config_path", "mine.ini", "--dataset_file_path", "query.txt"],
             2,
             "mine.ini",
         ),
-        (reference_cli.feature_extract, extract_words("query", root="."), 1, "2 of 2 images are missing below .*root"),
-        (reference_cli.feature_extract, [], 2, "required: --dataset_file_path"),
-        (reference_cli.feature_match, match_words(), 1, "output_features/query is no feature store"),
-        (reference_cli.match_two, ["--first_im_path", "a.png"], 2, "required: --second_im_path"),
+        (feature_extract.main, extract_words("query", root="."), 1, "2 of 2 images are missing below .*root"),
+        (feature_extract.main, [], 2, "required: --dataset_file_path"),
+        (feature_match.main, match_words(), 1, "output_features/query is no feature store"),
+        (match_two.main, ["--first_im_path", "a.png"], 2, "required: --second_im_path"),
     ],
 )
 def test_mistakes_are_told(command: Callable, words: list[str], code: int, said: str, run: Run) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from patchvlad.evaluate.ground_truth import GroundTruth
-from patchvlad.evaluate.protocols import protocol
-from patchvlad.evaluate.sources import make_ground_truth
-from patchvlad.features.images import ImageList
+from patchvlad.images.lists import ImageList
+from patchvlad.places.benchmarks import benchmark
+from patchvlad.places.ground_truth import GroundTruth
+from patchvlad.places.truth_making import make_ground_truth
 
 SETS = {"pitts30k": "pitts30k_test", "tokyo247": "tokyo247", "nordland": "nordland"}
 
@@ -54,8 +54,8 @@ def test_they_load_with_their_lists_and_positives_are_those_of_brute_force(
     for row in np.random.default_rng(0).choice(queries, 150, replace=False):
         squares = ((points[1] - points[0][row]) ** 2).sum(axis=1)
         assert truth.positives[row].tolist() == np.flatnonzero(squares <= radius**2).tolist()
-    benchmark = protocol("nordland-patchnetvlad" if name == "nordland" else name)
-    assert (benchmark.query_count, benchmark.database_count) == (queries, database)
+    known = benchmark("nordland-patchnetvlad" if name == "nordland" else name)
+    assert (known.query_count, known.database_count) == (queries, database)
 
 
 def test_every_query_of_pitts30k_and_tokyo_has_a_positive(reference: Path) -> None:
@@ -70,9 +70,9 @@ def test_nordlands_file_lets_seven_frames_pass_and_not_ten(reference: Path) -> N
     """Frame i lies at (i, i): ten frames along are 14 units apart."""
     asked, searched = lists(reference, "nordland")
     truth = GroundTruth.read(reference / "dataset_gt_files" / "nordland.npz", asked.names, searched.names)
-    benchmark = protocol("nordland-patchnetvlad")
-    ours = make_ground_truth(asked, searched, frames=benchmark.frames)
-    assert benchmark.frames == 7
+    known = benchmark("nordland-patchnetvlad")
+    ours = make_ground_truth(asked, searched, frames=known.frames)
+    assert known.frames == 7
     assert truth.positives[100].tolist() == list(range(93, 108))
     assert all(map(np.array_equal, truth.positives, ours.positives))
 
@@ -80,8 +80,8 @@ def test_nordlands_file_lets_seven_frames_pass_and_not_ten(reference: Path) -> N
 @pytest.mark.parametrize(("city", "count"), [("cph", (498, 12556)), ("sf", (242, 6315))])
 def test_msls_has_as_many_images_as_its_protocol_says(city: str, count: tuple[int, int], reference: Path) -> None:
     assert tuple(len(images) for images in lists(reference, f"mapillary{city}")) == count
-    benchmark = protocol(f"msls-val-{city}")
-    assert (benchmark.query_count, benchmark.database_count) == count
+    known = benchmark(f"msls-val-{city}")
+    assert (known.query_count, known.database_count) == count
 
 
 def test_a_round_trip_keeps_what_the_reference_reads(reference: Path, tmp_path: Path) -> None:

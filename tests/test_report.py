@@ -10,17 +10,18 @@ from test_metrics import make_ranking, make_truth, random_case
 from patchvlad import __version__
 from patchvlad.errors import ConfigError, GroundTruthError
 from patchvlad.evaluate.figures import write_evaluation_figure
-from patchvlad.evaluate.ground_truth import GroundTruth
 from patchvlad.evaluate.metrics import average_precision_at, found_positives, recall
-from patchvlad.evaluate.poses import Poses
-from patchvlad.evaluate.predictions import Prediction
 from patchvlad.evaluate.report import as_json, as_text, compare_all, evaluate
-from patchvlad.features.images import read_image
+from patchvlad.images.pixels import read_image
+from patchvlad.places.ground_truth import GroundTruth
+from patchvlad.places.poses import Poses
+from patchvlad.results.folder import Making
+from patchvlad.results.predictions import Prediction
 
-MADE_BY = {
-    **{"preset": "lite", "model": "lite", "fingerprint": "0123456789abcdef", "image_size": [480, 640]},
+MADE_BY = Making(
+    **{"preset": "lite", "model": "lite", "fingerprint": "0123456789abcdef", "image_size": (480, 640)},
     **{"candidates": 100, "retrieved_by": "own descriptors", "reranked": 30, "matcher": "voting", "patchvlad": "0.1.0"},
-}
+)
 
 
 @pytest.mark.parametrize("denominator", ["all", "answerable"])
@@ -49,7 +50,7 @@ def two_methods() -> list:
     half[:6] = 9
     predictions = [
         Prediction("half", make_ranking(half, 10)),
-        Prediction("right", make_ranking(right, 10), True, {**MADE_BY, "stage": "PatchNetVLAD"}),
+        Prediction("right", make_ranking(right, 10), True, MADE_BY, "PatchNetVLAD"),
     ]
     return [evaluate(prediction, truth, (1, 5)) for prediction in predictions]
 
@@ -64,7 +65,7 @@ def test_text_says_everything_and_how_it_was_counted() -> None:
         "error [m]",
         "+60.0 [+30.0, +90.0] points: 6 queries gained, 0 lost, p = 0.031 (McNemar, exact)",
         "protocol: 10 queries, 10 database images, positives within 25 m; recall over all queries",
-        "best of 12 images a group; brackets: 95 % intervals (recall: Wilson's; else bootstrap over queries, 2000 ",
+        "best of 12 images per group; brackets: 95 % intervals (recall: Wilson's; else bootstrap over queries, 2000 ",
         "right: preset lite, model lite 0123456789ab, 480 x 640 px, 100 candidates by own descriptors, the first 30 "
         "re-ranked by voting, patchvlad 0.1.0",
         f"measured by patchvlad {__version__}",
@@ -80,6 +81,7 @@ def test_json_says_the_same() -> None:
     assert right["average_precision"] == right["recall_at_full_precision"] == 1
     assert right["error_quantiles"]["0.5"] == 3
     assert right["localised_within"] == {"1": 0, "5": 1, "10": 1, "25": 1}
+    assert (right["made_by"]["preset"], right["made_by"]["stage"], half["made_by"]) == ("lite", "PatchNetVLAD", {})
     assert said["compared_to_first"]["right"]["gained"] == 6
     assert said["protocol"] == {
         **{"queries": 10, "without_positives": 0, "database": 10, "protocol": "positives within 25 m"},

@@ -9,15 +9,17 @@ import pytest
 import torch
 
 from patchvlad.errors import ConfigError, MismatchError
-from patchvlad.features.manifest import Recipe
+from patchvlad.features.manifest import FeatureRecipe
 from patchvlad.features.store import FeatureStore, open_writer
-from patchvlad.search.matching import match_ransac, match_rapid
+from patchvlad.search.matchers.ransac import match_ransac
+from patchvlad.search.matchers.rapid import match_rapid
+from patchvlad.search.ranking import Ranking
 from patchvlad.search.reranking import fuse, rerank
-from patchvlad.search.retrieval import Ranking, read_candidates, retrieve
+from patchvlad.search.retrieval import read_candidates, retrieve
 
 
 def make_store(folder: Path, count: int, seed: int, sizes: tuple[int, ...] = (2, 3), dim: int = 8) -> FeatureStore:
-    recipe = Recipe("f" * 64, "m", (64, 80), "patchnetvlad", tuple((s, 1) for s in sizes), (4, 5), 16, dim, dim)
+    recipe = FeatureRecipe("f" * 64, "m", (64, 80), "patchnetvlad", tuple((s, 1) for s in sizes), (4, 5), 16, dim, dim)
     generator = np.random.default_rng(seed)
 
     def unit(*shape: int) -> np.ndarray:

@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 
 from patchvlad.errors import ConfigError, MismatchError
-from patchvlad.features.manifest import Recipe
+from patchvlad.features.manifest import FeatureRecipe
 from patchvlad.features.store import FeatureStore, open_writer
-from patchvlad.search import retrieval
-from patchvlad.search.retrieval import Ranking, retrieve
+from patchvlad.search.indexes import flat
+from patchvlad.search.ranking import Ranking
+from patchvlad.search.retrieval import retrieve
 
 DIM = 8
 BLOCKS = [(1, 1), (1, 9), (2, 3), (7, 5), (40, 9), (41, 2), (1000, 1000)]  # of the database, of queries
 
 
 def make_store(folder: Path, values: np.ndarray, unreadable: tuple[int, ...] = ()) -> FeatureStore:
-    recipe = Recipe("f" * 64, "m", (64, 80), "netvlad", (), (4, 5), 16, DIM, DIM)
+    recipe = FeatureRecipe("f" * 64, "m", (64, 80), "netvlad", (), (4, 5), 16, DIM, DIM)
     with open_writer(folder, recipe, [f"{folder.name}{i}.jpg" for i in range(len(values))]) as writer:
         if len(values):
             writer.append(values, {}, unreadable)
@@ -58,8 +59,8 @@ def check(found: Ranking, expected: Ranking) -> None:
 
 @pytest.fixture(params=BLOCKS, ids=lambda sizes: f"{sizes[0]}x{sizes[1]}")
 def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrieval, "DATABASE_BLOCK", request.param[0])
-    monkeypatch.setattr(retrieval, "QUERY_BLOCK", request.param[1])
+    monkeypatch.setattr(flat, "DATABASE_BLOCK", request.param[0])
+    monkeypatch.setattr(flat, "QUERY_BLOCK", request.param[1])
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ def test_a_single_query_finds_what_it_finds_among_others(stores: dict[str, Featu
 
 
 def test_images_all_alike_come_in_order_of_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrieval, "DATABASE_BLOCK", 16)
+    monkeypatch.setattr(flat, "DATABASE_BLOCK", 16)
     store = make_store(tmp_path / "s", np.ones((50, DIM), np.float32), unreadable=(2,))
     found = retrieve(store, store, 6)
     assert found.indices[0].tolist() == [0, 1, 3, 4, 5, 6]
@@ -143,17 +144,17 @@ def test_descriptors_that_are_no_numbers_are_never_candidates(tmp_path: Path) ->
 def test_the_database_is_read_once_for_each_block_of_queries_and_in_blocks(
     stores: dict[str, FeatureStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retrieval, "DATABASE_BLOCK", 10)
-    monkeypatch.setattr(retrieval, "QUERY_BLOCK", 5)
+    monkeypatch.setattr(flat, "DATABASE_BLOCK", 10)
+    monkeypatch.setattr(flat, "QUERY_BLOCK", 5)
     shapes = []
-    products = retrieval._products
+    products = flat._products
 
     def watched(queries: np.ndarray, block: np.ndarray) -> np.ndarray:
         shapes.append((len(queries), len(block)))
         assert np.shares_memory(block, stores["database"].global_)
         return products(queries, block)
 
-    monkeypatch.setattr(retrieval, "_products", watched)
+    monkeypatch.setattr(flat, "_products", watched)
     retrieve(stores["queries"], stores["database"], 3)
     assert shapes == [(q, b) for q in (5, 4) for b in (10, 10, 10, 10, 1)]
 
@@ -164,7 +165,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, stores: dict[str, FeatureS
         retrieve(queries, database, 0)
     with pytest.raises(ConfigError, match=r"groups has shape \(40,\): give one number for each of 41 images"):
         retrieve(queries, database, groups=np.arange(40))
-    recipe = Recipe("e" * 64, "other", (64, 80), "netvlad", (), (4, 5), 16, DIM, DIM)
+    recipe = FeatureRecipe("e" * 64, "other", (64, 80), "netvlad", (), (4, 5), 16, DIM, DIM)
     with open_writer(tmp_path / "o", recipe, []):
         pass
     with pytest.raises(MismatchError, match="model m ffffffffffff against other"):

@@ -7,9 +7,9 @@ import pytest
 from tiny import write_gps
 
 from patchvlad.errors import GroundTruthError
-from patchvlad.evaluate.ground_truth import GroundTruth
-from patchvlad.evaluate.sources import make_ground_truth
-from patchvlad.features.images import ImageList
+from patchvlad.images.lists import ImageList
+from patchvlad.places.ground_truth import GroundTruth
+from patchvlad.places.truth_making import make_ground_truth
 
 
 def images(*names: str, root: str = "root") -> ImageList:
@@ -51,7 +51,7 @@ def test_else_exif(tmp_path: Path) -> None:
     assert truth.protocol == "positives within 25 m (EXIF GPS, UTM zone 32N)"
     assert (truth.query_names, truth.database_names) == (("a.jpg",), ("1.jpg", "2.jpg"))
     assert seen[-1] == (3, 3)
-    with pytest.raises(GroundTruthError, match=r"some photos have none. Give headings, or no limit"):
+    with pytest.raises(GroundTruthError, match=r"3 photos have none. Give headings, or no limit"):
         make_ground_truth(ImageList.read(tmp_path / "q"), ImageList.read(tmp_path / "d"), heading_limit=30)
 
 
@@ -71,7 +71,7 @@ def test_labels(tmp_path: Path) -> None:
     assert rows(GroundTruth.read(tmp_path / "g.npz")) == rows(truth)
     with pytest.raises(GroundTruthError, match=r"l.csv holds labels: neither a radius nor headings apply"):
         make_ground_truth(images("q/a"), images("d/1"), [table], radius=5)
-    with pytest.raises(GroundTruthError, match="names no place for d/9 of the database"):
+    with pytest.raises(GroundTruthError, match="has no line for 1 of 2 images of the database, such as d/9"):
         make_ground_truth(images("q/a"), images("d/1", "d/9"), [table])
 
 
@@ -120,7 +120,7 @@ def test_other_ground_truths_are_passed_on(tmp_path: Path) -> None:
 
 
 def test_unknown_sources_are_refused() -> None:
-    with pytest.raises(GroundTruthError, match="unknown source 'gps': choose from names, exif, msls, or give files"):
+    with pytest.raises(GroundTruthError, match="unknown source 'gps': choose from names, exif, msls"):
         make_ground_truth(images("a"), images("b"), "gps")
 
 
@@ -140,7 +140,7 @@ def test_options_that_do_not_go_together_are_refused(options: dict, said: str) -
 
 def test_labels_must_agree_and_stand_alone(tmp_path: Path) -> None:
     twice = write(tmp_path / "l.csv", "image,place\na,gate\nb,gate\na,tower\n")
-    with pytest.raises(GroundTruthError, match=r"l.csv names two places for a: tower is the second"):
+    with pytest.raises(GroundTruthError, match=r"l.csv has two lines for a that differ: leave one out"):
         make_ground_truth(images("a"), images("b"), [twice])
     more = write(tmp_path / "p.csv", "image,lat,lon\na,1,2\nb,1,2\n")
     with pytest.raises(GroundTruthError, match=r"hold labels and positions: give tables of one kind"):

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from patchvlad import atomic
 from patchvlad.errors import MismatchError, StoreError
 from patchvlad.features import store
-from patchvlad.features.manifest import Recipe
+from patchvlad.features.manifest import FeatureRecipe
 from patchvlad.features.quantisation import compacted, quantise
 from patchvlad.features.store import FeatureStore, StoreWriter, is_store, open_writer
+from patchvlad.files import atomic
 
-RECIPE = Recipe(
+RECIPE = FeatureRecipe(
     fingerprint="a" * 64,
     model="tiny",
     size=(64, 80),

@@ -10,10 +10,12 @@ import tiny
 import torch
 from PIL import Image
 
-from patchvlad import cli, reference_cli
-from patchvlad.model.backbones import BACKBONES, VGG16
+from patchvlad.commands.main import main
+from patchvlad.commands.reference import add_pca, train
+from patchvlad.model.backbones.vgg16 import VGG16
 from patchvlad.model.checkpoints import load_model, read_pickle, save_model
 from patchvlad.model.network import PatchNetVLAD
+from patchvlad.model.registry import BACKBONES
 from patchvlad.model.vlad import VLAD
 from patchvlad.train import starting
 
@@ -22,7 +24,7 @@ SIZE = ["--size", str(tiny.HEIGHT), str(tiny.WIDTH)]
 
 @pytest.fixture(autouse=True)
 def _tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(BACKBONES, "tiny", tiny.TinyBackbone)
+    monkeypatch.setitem(BACKBONES._things, "tiny", tiny.TinyBackbone)
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def city(tmp_path: Path) -> Path:
 
 
 def patchvlad(*words: object) -> int:
-    return cli.main([str(word) for word in words])
+    return main([str(word) for word in words])
 
 
 def test_places_says_what_is_there(city: Path, capsys: pytest.CaptureFixture) -> None:
@@ -206,7 +208,7 @@ def test_the_references_training_command(
     start = tiny.write_checkpoint(tmp_path / "mapillary_WPCA12.pth.tar")
     words = ["--config_path", config, "--dataset_root_dir", city, "--save_path", tmp_path / "out", "--nEpochs", 2]
     words += ["--resume_path", start, "--identifier", "mine", "--nocuda", "--threads", 2, "--save_every_epoch"]
-    assert reference_cli.train([str(word) for word in words]) == 0
+    assert train.main([str(word) for word in words]) == 0
     said = capsys.readouterr()
     assert "training: 24 photos" in said.out  # with panoramas
     runs = list((tmp_path / "out").iterdir())
@@ -218,7 +220,7 @@ def test_the_references_training_command(
     photos = city / "train_val" / "trondheim" / "database"
     config.write_text(TRAIN_INI.replace("4096", "6").replace("128", "640").replace("= 96", "= 480"))
     words = ["--config_path", config, "--dataset_root_dir", photos, "--resume_path", tmp_path / "trained.pth.tar"]
-    assert reference_cli.add_pca([str(word) for word in [*words, "--nocuda"]]) == 0
+    assert add_pca.main([str(word) for word in [*words, "--nocuda"]]) == 0
     assert torch.load(tmp_path / "trained_WPCA6.pth.tar", weights_only=True)["num_pcs"] == 6
 
 
@@ -229,5 +231,5 @@ def test_a_train_ini_that_cannot_be(tmp_path: Path, city: Path, capsys: pytest.C
         old = next(row for row in TRAIN_INI.splitlines() if row.startswith(key + " ="))
         config.write_text(TRAIN_INI.replace(old + "\n", line + "\n"))
         words = ["--config_path", str(config), "--dataset_root_dir", str(city)]
-        assert reference_cli.train(words) == 2
+        assert train.main(words) == 2
         assert said in capsys.readouterr().err

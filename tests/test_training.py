@@ -11,14 +11,17 @@ import torch
 from torch.nn import functional as F
 
 from patchvlad.errors import ConfigError, GroundTruthError
-from patchvlad.model.backbones import BACKBONES, VGG16, EfficientNetLite0
+from patchvlad.model.backbones.efficientnet_lite0 import EfficientNetLite0
+from patchvlad.model.backbones.vgg16 import VGG16
 from patchvlad.model.checkpoints import load_model
+from patchvlad.model.registry import BACKBONES
+from patchvlad.places.reading import Reading
+from patchvlad.places.training import NEGATIVE, POSITIVE, Places
+from patchvlad.places.training_sets import read_places
 from patchvlad.train import loop, runs
 from patchvlad.train.batches import batches_of_places, parts_of_epoch, triplet_batches
-from patchvlad.train.datasets import Reading, read_places
 from patchvlad.train.frozen import FrozenMaps, augmented
 from patchvlad.train.parallel import Team
-from patchvlad.train.places import NEGATIVE, POSITIVE, Places
 from patchvlad.train.recipes import MODERN, PAPER, Recipe, for_backbone
 
 SIZE = (tiny.HEIGHT, tiny.WIDTH)
@@ -30,7 +33,7 @@ QUICK = {
 
 @pytest.fixture(autouse=True)
 def _tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(BACKBONES, "tiny", tiny.TinyBackbone)
+    monkeypatch.setitem(BACKBONES._things, "tiny", tiny.TinyBackbone)
 
 
 @pytest.fixture(scope="module")
@@ -285,7 +288,7 @@ def test_trunk_and_head_are_the_backbone(make, most: int) -> None:
 
 
 def test_the_papers_numbers() -> None:
-    recipe = for_backbone(PAPER, "vgg16")
+    recipe = for_backbone(PAPER, VGG16.trained_layers)
     assert recipe.trained == 3
     convolutions = [m for m in VGG16().head_layers(3).modules() if isinstance(m, torch.nn.Conv2d)]
     assert [(m.in_channels, m.out_channels) for m in convolutions] == [(512, 512)] * 3

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from patchvlad.evaluate import uncertainty
-from patchvlad.evaluate.uncertainty import bootstrap, compare, wilson
+from patchvlad.evaluate.uncertainty import bootstrap, compare_answers, wilson
 
 
 def test_the_interval_of_a_share_is_the_binomial_one() -> None:
@@ -47,7 +47,7 @@ def slow_mcnemar(gained: int, lost: int) -> float:
 def test_significance_is_mcnemars_exact_test(gained: int, lost: int) -> None:
     first = np.array([False] * gained + [True] * lost + [True] * 9 + [False] * 4)
     second = np.array([True] * gained + [False] * lost + [True] * 9 + [False] * 4)
-    found = compare(first, second)
+    found = compare_answers(first, second)
     assert (found.gained, found.lost) == (gained, lost)
     assert found.p == pytest.approx(slow_mcnemar(gained, lost))
     assert found.difference == pytest.approx((gained - lost) / len(first))

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from patchvlad.errors import ConfigError
-from patchvlad.model.vlad import CLUSTER_WEIGHTS, VLAD, PatchGrid, normalised_cells, window_means
+from patchvlad.model.grid import PatchGrid
+from patchvlad.model.registry import CLUSTER_WEIGHTS
+from patchvlad.model.vlad import VLAD, normalised_cells, window_means
 from patchvlad.model.whitening import concatenate
 
 

@@ -7,7 +7,7 @@ import torch
 from PIL import ExifTags, Image
 from torch import Tensor, nn
 
-from patchvlad.model.backbones import Backbone
+from patchvlad.model.backbones.base import Backbone
 from patchvlad.model.checkpoints import save_model
 from patchvlad.model.network import PatchNetVLAD
 from patchvlad.model.vlad import VLAD

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from patchvlad.model.backbones import Backbone
-from patchvlad.model.network import GLOBAL_POOLINGS, PatchNetVLAD
+from patchvlad.model.backbones.base import Backbone
+from patchvlad.model.network import PatchNetVLAD
+from patchvlad.model.registry import GLOBAL_POOLINGS
 from patchvlad.model.vlad import VLAD
 from patchvlad.model.whitening import Whitening
 

@@ -3,15 +3,16 @@
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..atomic import replacing
 from ..errors import ConfigError
-from ..model.network import resize
-from ..search.matching import Match
+from ..files.atomic import replacing
+from ..images.pixels import resize
+from ..search.matchers.base import Match
 from .report import Evaluation
 
 if TYPE_CHECKING:
@@ -27,26 +28,33 @@ COLOURS = (
 )  # ColorBrewer Dark2: told apart by most eyes
 
 
+MOST_LINES = 150  # that a patch size shows, evenly chosen; the legend says of how many
+
+
+@dataclass(frozen=True)
+class Pictured:
+    """A photo in a picture: (H, W, 3) uint8 RGB, and what stands below it; the middle of a long caption is left out."""
+
+    pixels: np.ndarray
+    caption: str
+
+
 def write_match_figure(
     path: str | os.PathLike,
-    image0: np.ndarray,
-    image1: np.ndarray,
+    photo0: Pictured,
+    photo1: Pictured,
     match: Match,
     size: tuple[int, int],
-    captions: Sequence[str] = ("query", "database"),
     title: str = "",
-    most_lines: int = 150,
 ) -> None:
     """Draws two photos side by side with a line for every matching patch, coloured by patch size.
 
     Args:
         path: ends in .png, .pdf or whatever else matplotlib writes.
-        image0, image1: (H, W, 3) uint8 RGB.
+        photo0, photo1: the two photos.
         match: of the two, in pixels of `size`.
         size: (height, width) that descriptors were made at.
-        captions: below the photos; the middle of a long one is left out.
         title: above them.
-        most_lines: a patch size shows at most so many, evenly chosen; the legend says of how many.
 
     Raises:
         ConfigError: matplotlib writes no such files.
@@ -60,7 +68,7 @@ def write_match_figure(
     height, width = size
     gap = width // 40
     canvas = np.full((height, 2 * width + gap, 3), 255, dtype=np.uint8)
-    canvas[:, :width], canvas[:, width + gap :] = resize(image0, size), resize(image1, size)
+    canvas[:, :width], canvas[:, width + gap :] = (resize(photo.pixels, size) for photo in (photo0, photo1))
     figure = Figure(figsize=(12, 12 * height / canvas.shape[1] + 1.1), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(canvas)
@@ -69,14 +77,14 @@ def write_match_figure(
     for colour, patch_size in zip(_cycle(len(match.scores)), match.scores, strict=True):
         ends0 = match.points0[patch_size]
         ends1 = match.points1[patch_size] + (width + gap, 0)
-        shown = np.unique(np.linspace(0, len(ends0) - 1, min(len(ends0), most_lines)).astype(int))
+        shown = np.unique(np.linspace(0, len(ends0) - 1, min(len(ends0), MOST_LINES)).astype(int))
         segments = np.stack([ends0, ends1], axis=1)[shown]
         axes.add_collection(LineCollection(list(segments), colors=colour, linewidths=0.8, alpha=0.75))
         axes.scatter(segments[..., 0].ravel(), segments[..., 1].ravel(), s=5, color=colour, linewidths=0)
         some = "" if len(shown) == len(ends0) else f", {len(shown)} shown"
         label = f"{patch_size} x {patch_size} cells: {len(ends0)} matches{some}, score {match.scores[patch_size]:.3f}"
         handles.append(Line2D([], [], color=colour, label=label))
-    for caption, centre in zip(captions, (width / 2, width * 1.5 + gap), strict=True):
+    for caption, centre in zip((photo0.caption, photo1.caption), (width / 2, width * 1.5 + gap), strict=True):
         text = axes.text(centre, height * 1.02, _shortened(caption), ha="center", va="top", parse_math=False)
         text.set_in_layout(False)
     axes.set_ylim(height * 1.08, 0)

@@ -4,13 +4,13 @@ Every number comes with the protocol it was counted by.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import GroundTruthError
-from ..search.retrieval import Ranking
-from .ground_truth import GroundTruth
+from ..places.ground_truth import GroundTruth
+from ..search.ranking import Ranking
 
 KS = (1, 5, 10, 20, 50, 100)
 DENOMINATORS = ("all", "answerable")
@@ -180,23 +180,3 @@ def localisation_errors(ranking: Ranking, truth: GroundTruth) -> np.ndarray:
         known = (best >= 0) & (best < len(truth.points[1]))
         errors[known] = np.linalg.norm(truth.points[0][known] - truth.points[1][best[known]], axis=1)
     return errors
-
-
-def one_a_group(ranking: Ranking, groups: np.ndarray) -> Ranking:
-    """Keeps of each group of database images (the cut-outs of one panorama) the first in each query's ranking.
-
-    Args:
-        groups: (B,) whole numbers.
-    """
-    if len(groups) != len(ranking.database_names):
-        raise GroundTruthError(f"groups of {len(groups)} images for a database of {len(ranking.database_names)}")
-    indices = np.full_like(ranking.indices, -1)
-    scores = np.full_like(ranking.scores, -np.inf)
-    confidences = None if ranking.confidences is None else np.full_like(ranking.confidences, -np.inf)
-    for row, found in enumerate(ranking.indices):
-        places = np.flatnonzero(found >= 0)
-        places = places[np.sort(np.unique(groups[found[places]], return_index=True)[1])]
-        indices[row, : len(places)], scores[row, : len(places)] = found[places], ranking.scores[row, places]
-        if confidences is not None and ranking.confidences is not None:
-            confidences[row, : len(places)] = ranking.confidences[row, places]
-    return replace(ranking, indices=indices, scores=scores, confidences=confidences)

@@ -8,7 +8,12 @@ import numpy as np
 
 from .. import __version__
 from ..errors import GroundTruthError
-from .ground_truth import GroundTruth
+from ..places.ground_truth import GroundTruth
+from ..places.poses import Poses
+from ..results.exports import transfer
+from ..results.folder import Making
+from ..results.predictions import Prediction
+from ..search.ranking import Ranking
 from .metrics import (
     KS,
     PrecisionRecall,
@@ -17,13 +22,11 @@ from .metrics import (
     counted_queries,
     found_positives,
     localisation_errors,
-    one_a_group,
     precision_recall_of,
     recall_of,
 )
-from .poses import THRESHOLDS, Poses, pose_errors, shares_within, transfer
-from .predictions import Prediction, describe_making
-from .uncertainty import CONFIDENCE, DRAWS, Comparison, bootstrap, compare, wilson
+from .pose_errors import THRESHOLDS, pose_errors, shares_within
+from .uncertainty import CONFIDENCE, DRAWS, Comparison, bootstrap, compare_answers, wilson
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +48,8 @@ class Evaluation:
     """
 
     name: str
-    made_by: dict
+    made_by: Making | None
+    stage: str
     answered: np.ndarray
     recall: Recall | None = None
     recall_intervals: dict[int, Interval] | None = None
@@ -78,8 +82,9 @@ def evaluate(
     """
     ranking = prediction.ranking
     if groups is not None:
-        ranking = one_a_group(ranking, groups)
-    found = Evaluation(prediction.name, prediction.made_by, np.zeros((0, len(ks)), dtype=bool))
+        ranking = ranking.best_per_group(groups)
+    nothing = np.zeros((0, len(ks)), dtype=bool)
+    found = Evaluation(prediction.name, prediction.made_by, prediction.stage, nothing)
     if poses is not None:
         metres, degrees = pose_errors(transfer(ranking, poses[1]), poses[0])
         shares = tuple(shares_within(metres, degrees))
@@ -90,28 +95,9 @@ def evaluate(
         raise GroundTruthError(
             f"none of the {len(truth)} queries has a positive ({truth.protocol}): nothing to measure"
         )
-    hits, counted = found_positives(ranking, truth), counted_queries(truth, denominator)
-    positives = np.array([len(rows) for rows in truth.positives], dtype=np.int64)
-    answered = np.column_stack([hits[counted, :k].any(axis=1) for k in ks])
-    precision = np.column_stack([average_precision_at(hits, positives, k)[counted] for k in ks])
-    ends = [(float(low), float(high)) for low, high in bootstrap(precision)]
-    intervals = [wilson(int(column.sum()), len(column)) for column in answered.T]
-    depth = int((ranking.indices >= 0).sum(axis=1).max(initial=0))
-    there = truth.database if groups is None else len(np.unique(groups))
-    if depth < min(max(ks), there):
-        log.warning(
-            "%s: no more than %d images a query: recall beyond @%d does not rise", prediction.name, depth, depth
-        )
-    found = replace(
-        found,
-        answered=answered,
-        recall=recall_of(hits, truth, ks, denominator),
-        recall_intervals=dict(zip(ks, intervals, strict=True)),
-        mean_average_precision={
-            k: float(column.mean()) if len(column) else 0.0 for k, column in zip(ks, precision.T, strict=True)
-        },
-        mean_average_precision_intervals=dict(zip(ks, ends, strict=True)),
-    )
+    hits = found_positives(ranking, truth)
+    _warn_if_short(prediction.name, ranking, max(ks), truth.database if groups is None else len(np.unique(groups)))
+    found = replace(found, **_by_k(hits, truth, ks, denominator))
     if prediction.comparable:
         found = replace(
             found,
@@ -123,12 +109,36 @@ def evaluate(
     return found
 
 
+def _warn_if_short(name: str, ranking: Ranking, k: int, images: int) -> None:
+    depth = int((ranking.indices >= 0).sum(axis=1).max(initial=0))
+    if depth < min(k, images):
+        log.warning("%s: no more than %d images per query: recall beyond @%d does not rise", name, depth, depth)
+
+
+def _by_k(hits: np.ndarray, truth: GroundTruth, ks: Sequence[int], denominator: str) -> dict:
+    """Recall and mAP with their intervals, as fields of an Evaluation, of (Q, k) hits."""
+    counted = counted_queries(truth, denominator)
+    positives = np.array([len(rows) for rows in truth.positives], dtype=np.int64)
+    answered = np.column_stack([hits[counted, :k].any(axis=1) for k in ks])
+    precision = np.column_stack([average_precision_at(hits, positives, k)[counted] for k in ks])
+    means = [float(column.mean()) if len(column) else 0.0 for column in precision.T]
+    ends = [(float(low), float(high)) for low, high in bootstrap(precision)]
+    intervals = [wilson(int(column.sum()), len(column)) for column in answered.T]
+    return {
+        "answered": answered,
+        "recall": recall_of(hits, truth, ks, denominator),
+        "recall_intervals": dict(zip(ks, intervals, strict=True)),
+        "mean_average_precision": dict(zip(ks, means, strict=True)),
+        "mean_average_precision_intervals": dict(zip(ks, ends, strict=True)),
+    }
+
+
 def compare_all(evaluations: Sequence[Evaluation]) -> list[tuple[Evaluation, Comparison]]:
     """Every method but the first with the first, by the first k: how many queries are answered by one alone."""
     measured = [found for found in evaluations if found.recall is not None]
     if len({len(found.answered) for found in measured}) > 1:
         raise GroundTruthError("methods of different queries cannot be compared")
-    return [(found, compare(measured[0].answered[:, 0], found.answered[:, 0])) for found in measured[1:]]
+    return [(found, compare_answers(measured[0].answered[:, 0], found.answered[:, 0])) for found in measured[1:]]
 
 
 # --- as text --------------------------------------------------------------------------------------------------------
@@ -229,10 +239,10 @@ def _protocol(evaluations: Sequence[Evaluation], group: int) -> list[str]:
     if measured is not None:
         lines.append(f"protocol: {measured.describe()}; recall over {measured.denominator} queries")
         lines.append(
-            f"          {f'best of {group} images a group' if group > 1 else 'nothing grouped'}; brackets: "
+            f"          {f'best of {group} images per group' if group > 1 else 'nothing grouped'}; brackets: "
             f"{100 * CONFIDENCE:.0f} % intervals (recall: Wilson's; else bootstrap over queries, {DRAWS} draws)"
         )
-    lines += [f"{found.name}: {describe_making(found.made_by)}" for found in evaluations if found.made_by]
+    lines += [f"{found.name}: {found.made_by.describe(found.stage)}" for found in evaluations if found.made_by]
     return [*lines, f"measured by patchvlad {__version__}"]
 
 
@@ -259,7 +269,8 @@ def _protocol_json(counted: Recall | None, group: int) -> dict:
 
 
 def _method_json(found: Evaluation) -> dict:
-    said: dict = {"name": found.name, "made_by": found.made_by}
+    made_by = asdict(found.made_by) | {"stage": found.stage} if found.made_by else {}
+    said: dict = {"name": found.name, "made_by": made_by}
     if found.recall is not None and found.recall_intervals is not None:
         said["recall"] = {str(k): value for k, value in found.recall.values.items()}
         said["recall_intervals"] = {str(k): ends for k, ends in found.recall_intervals.items()}

@@ -67,7 +67,7 @@ class Comparison:
     p: float
 
 
-def compare(first: np.ndarray, second: np.ndarray) -> Comparison:
+def compare_answers(first: np.ndarray, second: np.ndarray) -> Comparison:
     """Compares (Q,) bool, was the query answered, of two methods."""
     from scipy.stats import binomtest
 

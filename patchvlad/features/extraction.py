@@ -1,9 +1,6 @@
 """The one loop from images to features: threads decode and resize ahead, the network describes, the store appends."""
 
-import contextlib
 import copy
-import ctypes
-import functools
 import logging
 import os
 from collections import deque
@@ -14,10 +11,12 @@ import numpy as np
 import torch
 
 from ..errors import ConfigError, ImageError
+from ..images.lists import ImageList
+from ..images.pixels import read_image, resize
 from ..model.checkpoints import fingerprint
-from ..model.network import PatchNetVLAD, resize, stack
-from .images import ImageList, read_image
-from .store import FeatureStore, Recipe, open_writer
+from ..model.network import PatchNetVLAD, stack
+from .manifest import FeatureRecipe
+from .store import FeatureStore, StoreWriter, open_writer
 
 log = logging.getLogger(__name__)
 
@@ -59,19 +58,9 @@ def extract(
     """
     if batch < 1 or workers < 1:
         raise ConfigError(f"batch {batch} and workers {workers} must be at least 1")
-    missing = images.missing()
-    if missing and not skip_unreadable:
-        raise ImageError(
-            f"{len(missing)} of {len(images)} images are missing below {images.root}, the first is {missing[0]}: "
-            "check the root of a list and links that lead nowhere, or skip them with --skip-unreadable"
-        )
-    if size is None:
-        size = _own_size(images, skip_unreadable)
-        reader: Callable[[int], np.ndarray] = lambda row: _read_exactly(images, row, size)  # noqa: E731
-    else:
-        reader = lambda row: resize(read_image(images.path(row)), size)  # noqa: E731
+    _refuse_missing(images, skip_unreadable)
+    reader, size = _reader(images, size, skip_unreadable)
     recipe = recipe_of(model, size)
-    _keep_freed_memory()
     precision = str(model.precision).removeprefix("torch.")
     with open_writer(folder, recipe, images.names, dtype, preset, overwrite, precision, images.identity) as writer:
         done = writer.manifest.rows
@@ -80,34 +69,45 @@ def extract(
         if progress:
             progress(done, len(images))
         for rows, arrays in _read_ahead(reader, range(done, len(images)), batch, workers, skip_unreadable):
-            unreadable = [row for row, array in zip(rows, arrays, strict=True) if array is None]
-            blank = np.zeros((*size, 3), dtype=np.uint8)
-            global_, patches = describe_batch(model, [blank if array is None else array for array in arrays])
-            for row in unreadable:
-                for values in (global_, *patches.values()):
-                    values[row - rows[0]] = 0
-            writer.append(global_, patches, unreadable)
+            _append(writer, model, size, rows, arrays)
             if progress:
                 progress(rows[-1] + 1, len(images))
     return FeatureStore(folder)
 
 
-@functools.cache
-def _keep_freed_memory() -> None:
-    """Has glibc keep up to 512 MB that were freed, for this process's life.
-
-    The maps of a photo are freed with each photo; by default they go back to the system and are asked for anew, page by
-    page, which took a quarter of the time. Does nothing where there is no glibc.
-    """
-    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
-    with contextlib.suppress(OSError, TypeError):
-        library = ctypes.CDLL(None)
-        if hasattr(library, "gnu_get_libc_version"):
-            library.mallopt(mmap_threshold, 256 << 20)
-            library.mallopt(trim_threshold, 512 << 20)
+def _append(
+    writer: StoreWriter, model: PatchNetVLAD, size: tuple[int, int], rows: range, arrays: list[np.ndarray | None]
+) -> None:
+    """Describes the photos of some rows, with zeros for those that could not be read."""
+    unreadable = [row for row, array in zip(rows, arrays, strict=True) if array is None]
+    blank = np.zeros((*size, 3), dtype=np.uint8)
+    global_, patches = describe_batch(model, [blank if array is None else array for array in arrays])
+    for row in unreadable:
+        for values in (global_, *patches.values()):
+            values[row - rows[0]] = 0
+    writer.append(global_, patches, unreadable)
 
 
-def recipe_of(model: PatchNetVLAD, size: tuple[int, int]) -> Recipe:
+def _refuse_missing(images: ImageList, skip_unreadable: bool) -> None:
+    missing = images.missing()
+    if missing and not skip_unreadable:
+        raise ImageError(
+            f"{len(missing)} of {len(images)} images are missing below {images.root}, the first is {missing[0]}: "
+            "check the root of a list and links that lead nowhere, or skip them with --skip-unreadable"
+        )
+
+
+def _reader(
+    images: ImageList, size: tuple[int, int] | None, skip_unreadable: bool
+) -> tuple[Callable[[int], np.ndarray], tuple[int, int]]:
+    """What reads the photo of a row at the size that all have, and that size."""
+    if size is None:
+        own = _own_size(images, skip_unreadable)
+        return lambda row: _read_exactly(images, row, own), own
+    return lambda row: resize(read_image(images.path(row)), size), size
+
+
+def recipe_of(model: PatchNetVLAD, size: tuple[int, int]) -> FeatureRecipe:
     """What identifies features that `model` makes of images of that (height, width)."""
     with torch.inference_mode():  # on the meta device only shapes are computed
         meta = copy.deepcopy(model.backbone).to("meta")
@@ -119,7 +119,7 @@ def recipe_of(model: PatchNetVLAD, size: tuple[int, int]) -> Recipe:
                 f"images of {size[1]} x {size[0]} pixels are too small for {model.backbone.name}"
             ) from error
     grids = {p: grid.patch_stride for p, grid in model.grids((height, width)).items()}
-    return Recipe(
+    return FeatureRecipe(
         fingerprint=fingerprint(model),
         model=model.name,
         size=(size[0], size[1]),

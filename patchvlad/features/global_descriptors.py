@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..arrays import read_array
-from ..atomic import replacing
 from ..errors import StoreError
+from ..files.arrays import read_array
+from ..files.atomic import replacing
 
 log = logging.getLogger(__name__)
 

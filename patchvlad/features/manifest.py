@@ -1,19 +1,19 @@
-"""What a feature store says of itself: how its features were made (Recipe), of which photos, how many are there."""
+"""What a feature store says of itself: how its features were made, of which photos, and how many are there."""
 
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ..atomic import write_text
 from ..errors import StoreError
-from ..model.vlad import PatchGrid
+from ..files.atomic import write_text
+from ..model.grid import PatchGrid
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
-class Recipe:
+class FeatureRecipe:
     """Everything that two stores must share for their descriptors to be comparable.
 
     Attributes:
@@ -42,7 +42,7 @@ class Recipe:
         """The patch grid of each patch size."""
         return {size: PatchGrid(*self.map_size, size, step, self.stride) for size, step in self.grids}
 
-    def differences(self, other: "Recipe") -> list[str]:
+    def differences(self, other: "FeatureRecipe") -> list[str]:
         """What differs, in words; empty if the two belong together."""
         said = {
             "fingerprint": f"model {self.model} {self.fingerprint[:12]} against {other.model} {other.fingerprint[:12]}",
@@ -58,7 +58,7 @@ class Recipe:
 class Manifest:
     """What manifest.json holds."""
 
-    recipe: Recipe
+    recipe: FeatureRecipe
     images: int
     images_sha256: str
     rows: int = 0
@@ -87,7 +87,7 @@ class Manifest:
             values["unreadable"] = tuple(values["unreadable"])
             if not all(isinstance(values[name], int) for name in ("images", "rows")):
                 raise ValueError("images and rows must be whole numbers")
-            return cls(Recipe(**recipe), **values)
+            return cls(FeatureRecipe(**recipe), **values)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise StoreError(
                 f"{folder} is no feature store (no {MANIFEST}): make one with 'patchvlad extract PHOTOS --out {folder}'"

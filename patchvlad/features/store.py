@@ -23,16 +23,16 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
-from ..arrays import read_array
-from ..atomic import write_text
 from ..errors import MismatchError, StoreError
+from ..files.arrays import read_array
+from ..files.atomic import write_text
+from ..model.grid import PatchGrid
 from ..model.network import Descriptors
-from ..model.vlad import PatchGrid
-from .manifest import MANIFEST, Manifest, Recipe
+from .manifest import MANIFEST, FeatureRecipe, Manifest
 from .quantisation import compacted, quantise
+from .registry import STORE_DTYPES
 
 IMAGES = "images.txt"
-DTYPES = ("float32", "float16", "int8")
 
 
 class FeatureStore:
@@ -53,7 +53,7 @@ class FeatureStore:
         return self.manifest.images
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> FeatureRecipe:
         return self.manifest.recipe
 
     @property
@@ -160,7 +160,7 @@ class StoreWriter:
 @contextlib.contextmanager
 def open_writer(
     folder: str | os.PathLike,
-    recipe: Recipe,
+    recipe: FeatureRecipe,
     names: Sequence[str],
     dtype: str = "float32",
     preset: str = "",
@@ -170,7 +170,15 @@ def open_writer(
 ) -> Iterator[StoreWriter]:
     """Creates a store or goes on with an unfinished one; a complete one is opened with nothing left to append.
 
-    By the `identity` of a row's photo (`ImageList.identity`) other photos of the same names are told apart.
+    Args:
+        folder: of the store.
+        recipe: how its features are made.
+        names: (N) of the images.
+        dtype: of patch descriptors.
+        preset: name kept in the manifest, for messages.
+        overwrite: start anew, whatever store the folder holds.
+        precision: that the network multiplies in.
+        identity: of a row's photo (`ImageList.identity`), by which other photos of the same names are told apart.
 
     Raises:
         MismatchError: the folder holds a store made in another way or of other images.
@@ -178,8 +186,8 @@ def open_writer(
     """
     folder = Path(folder)
     _check_names(names)
-    if dtype not in DTYPES:
-        raise StoreError(f"unknown store dtype {dtype!r}: choose from {', '.join(DTYPES)}")
+    if dtype not in STORE_DTYPES:
+        raise StoreError(f"unknown store dtype {dtype!r}: choose from {', '.join(STORE_DTYPES)}")
     if not is_store(folder) and _foreign(folder):
         raise StoreError(f"{folder} exists and is no feature store: choose another folder")
     folder.mkdir(parents=True, exist_ok=True)

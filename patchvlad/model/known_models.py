@@ -1,15 +1,12 @@
 """The models that patchvlad knows by name: what they are, where they lie, and how they are fetched."""
 
-import hashlib
 import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from ..errors import DownloadError, ModelError
-from .backbones import VGG16
+from .hub import fetch
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +36,7 @@ class KnownModel:
     def path(self) -> Path:
         """Where the file lies, or will lie once downloaded."""
         if not self.repository:
-            return Path(__file__).parent.parent / "weights" / self.file
+            return Path(__file__).parent / "weights" / self.file
         return models_folder() / self.file
 
     @property
@@ -47,6 +44,8 @@ class KnownModel:
         """Size of the file if its numbers are float32 (VGG16, centroids, assignment and whitening)."""
         if not self.repository:
             return self.path.stat().st_size
+        from .backbones.vgg16 import VGG16  # brings torch, which a list of names does not need
+
         dim = self.clusters * VGG16.dim
         return 4 * (14_714_688 + 2 * dim + dim * self.components + self.components)
 
@@ -99,7 +98,7 @@ def download(name: str, endpoint: str | None = None) -> Path:
         return known.path
     log.warning("downloading model %s (about %s) into %s", name, megabytes(known.expected_bytes), known.path.parent)
     try:
-        _fetch(known, endpoint)
+        fetch(known.repository, known.remote_file, known.path, endpoint)
     except ModelError as error:
         raise DownloadError(
             f"model {name} could not be downloaded ({error}): fetch {known.remote_file} of the Hugging Face repository "
@@ -108,66 +107,6 @@ def download(name: str, endpoint: str | None = None) -> Path:
     return known.path
 
 
-def _fetch(known: KnownModel, endpoint: str | None) -> None:
-    """Downloads beside the final path, going on where an interrupted download stopped; verifies the hub's checksum.
-
-    Not by hf_hub_download: it starts anew after an interruption (huggingface_hub 2), and waits long before it gives up.
-    """
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
-    from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import build_hf_headers
-
-    partial = known.path.with_name(f"{known.file}.partial")
-    try:
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{partial}.lock"):
-            if known.path.is_file():  # another process has fetched it meanwhile
-                return
-            url = hf_hub_url(known.repository, known.remote_file, endpoint=endpoint)
-            published = get_hf_file_metadata(url, endpoint=endpoint)
-            with open(partial, "ab") as file:
-                if file.tell() > (published.size or 0):  # left by another version of the file
-                    file.seek(0)
-                    file.truncate()
-                http_get(
-                    url,
-                    file,
-                    resume_size=file.tell(),
-                    headers=build_hf_headers(),
-                    expected_size=published.size,
-                    displayed_filename=known.remote_file,
-                )
-            if published.etag and len(published.etag) == 64:  # large files are named by their SHA-256
-                _verify(partial, published.etag)
-            os.replace(partial, known.path)
-    except Exception as error:  # the hub's client raises its own, its HTTP library's and the system's errors
-        raise ModelError(next(iter(str(error).strip().splitlines()), type(error).__name__)) from error
-
-
-def _verify(path: Path, sha256: str) -> None:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    if digest.hexdigest() != sha256:
-        path.unlink()
-        raise ModelError("the checksum of what came is wrong, so it was deleted")
-
-
 def megabytes(count: int) -> str:
     """A number of bytes for people."""
     return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
-
-
-def vgg16_imagenet_file() -> Path:
-    """Fetches torchvision's VGG16, ImageNet weights, from the hub into its cache, once."""
-    from huggingface_hub import hf_hub_download
-
-    log.warning("downloading ImageNet weights of VGG16 (553 MB), once")
-    try:
-        return Path(hf_hub_download("timm/vgg16.tv_in1k", "model.safetensors"))
-    except Exception as error:  # see _fetch
-        raise DownloadError(
-            "ImageNet weights of VGG16 could not be downloaded: give torchvision's vgg16 file with --backbone-weights, "
-            "or start from a checkpoint"
-        ) from error

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import ConfigError
-from .backbones import Backbone
-from .vlad import VLAD, PatchGrid, normalised_cells
+from ..images.pixels import resize
+from .backbones.base import Backbone
+from .grid import PatchGrid
+from .registry import GLOBAL_POOLINGS, POOLINGS
+from .vlad import VLAD, normalised_cells
 from .whitening import Whitening, concatenate
 
 
@@ -47,9 +49,7 @@ def global_mean(feature_map: Tensor) -> Tensor:
     return F.normalize(feature_map.mean(dim=(2, 3)), dim=-1)
 
 
-GLOBAL_POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {"max": global_max, "avg": global_mean}
 Encoder = Callable[..., Tensor]  # blocks of unnormalised descriptors -> descriptors (N, P, D)
-POOLINGS = ("patchnetvlad", "netvlad", *GLOBAL_POOLINGS)
 
 
 class PatchNetVLAD(nn.Module):
@@ -215,14 +215,6 @@ class PatchNetVLAD(nn.Module):
         return [
             Descriptors(global_[i], {p: values[i] for p, values in patches.items()}, grids) for i in range(len(batch))
         ]
-
-
-def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(H, W, 3) uint8 -> (*size, 3) uint8, PIL's bilinear filter with its antialiasing, as torchvision's Resize."""
-    height, width = size
-    if image.shape[:2] == (height, width):
-        return image
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def stack(images: Sequence[np.ndarray], size: tuple[int, int] | None = None) -> Tensor:

@@ -11,82 +11,26 @@ Letters: N batch, C channels, H x W cells, K clusters, P patches.
 """
 
 import functools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import ConfigError
+from .registry import CLUSTER_WEIGHTS
 
 EPSILON = 1e-12  # what torch.nn.functional.normalize divides by at the least
 CACHE_NUMBERS = 1 << 20  # float32 numbers of weighted cells worked on at a time: 4 MiB
 
 
-@dataclass(frozen=True)
-class PatchGrid:
-    """Where the p x p windows of a feature map lie, in raster order.
-
-    `height` and `width` of the map in cells, `patch_size` and `patch_stride` in cells, `stride` in pixels a cell.
-    """
-
-    height: int
-    width: int
-    patch_size: int
-    patch_stride: int = 1
-    stride: int = 16
-
-    def __post_init__(self) -> None:
-        if self.patch_size < 1 or self.patch_stride < 1:
-            raise ConfigError(
-                f"patch size {self.patch_size} and patch stride {self.patch_stride} must be at least 1 cell"
-            )
-        if min(self.height, self.width) < self.patch_size:
-            need = self.patch_size * self.stride
-            raise ConfigError(
-                f"patches of {self.patch_size} x {self.patch_size} cells do not fit a feature map of {self.height} x "
-                f"{self.width} cells: images must be at least {need} pixels high and wide, or patch sizes smaller"
-            )
-
-    @property
-    def rows(self) -> int:
-        return (self.height - self.patch_size) // self.patch_stride + 1
-
-    @property
-    def columns(self) -> int:
-        return (self.width - self.patch_size) // self.patch_stride + 1
-
-    def __len__(self) -> int:
-        return self.rows * self.columns
-
-    @cached_property
-    def indices(self) -> np.ndarray:
-        """(P, 2) int64: column and row of each patch in the grid."""
-        rows, columns = np.divmod(np.arange(len(self)), self.columns)
-        return np.stack([columns, rows], axis=1)
-
-    @cached_property
-    def points(self) -> np.ndarray:
-        """(P, 2) float32: centre (x, y) of each patch in pixels of the resized image, as the reference rounds it."""
-        first = (self.stride * (self.patch_size - 1) + self.stride - 1) // 2
-        return (self.indices * (self.stride * self.patch_stride) + first).astype(np.float32)
-
-    @property
-    def tolerance(self) -> float:
-        """Reprojection error in pixels up to which a match is an inlier: one and a half patch strides."""
-        return 1.5 * self.stride * self.patch_stride
+def keep_all(mass: Tensor) -> Tensor:
+    """Every cluster weighs 1, as in the paper."""
+    return torch.ones_like(mass)
 
 
-# How much a cluster of a window weighs after intra-normalisation, by the window's mean soft assignment to it.
-# `exact` is the paper's formula; the others keep clusters with next to no mass from speaking as loud as the rest.
-CLUSTER_WEIGHTS: dict[str, Callable[[Tensor], Tensor]] = {
-    "exact": torch.ones_like,
-    "floor": lambda mass: (mass >= 1e-3).to(mass.dtype),
-    "root": torch.sqrt,
-}
+def keep_above_floor(mass: Tensor) -> Tensor:
+    """Clusters with a mean soft assignment below 0.001 weigh nothing."""
+    return (mass >= 1e-3).to(mass.dtype)
 
 
 class VLAD(nn.Module):
@@ -97,8 +41,7 @@ class VLAD(nn.Module):
 
     def __init__(self, clusters: int, dim: int, bias: bool = False, cluster_weight: str = "exact") -> None:
         super().__init__()
-        if cluster_weight not in CLUSTER_WEIGHTS:
-            raise ConfigError(f"unknown cluster weight {cluster_weight!r}: choose from {', '.join(CLUSTER_WEIGHTS)}")
+        CLUSTER_WEIGHTS.check(cluster_weight)
         self.centroids = nn.Parameter(torch.zeros(clusters, dim))
         self.assignment = nn.Linear(dim, clusters, bias=bias)
         self.cluster_weight = cluster_weight

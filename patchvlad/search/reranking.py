@@ -1,10 +1,9 @@
 """Candidates reordered by geometric verification, scores fused over the patch sizes."""
 
-import contextlib
-import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,12 +11,25 @@ import torch
 from ..errors import ConfigError
 from ..features.store import FeatureStore
 from ..model.network import Descriptors
-from .matching import Matcher, PatchMatcher, match_ransac
-from .retrieval import Ranking
+from .matchers.base import Matcher, PatchMatcher
+from .matchers.ransac import match_ransac
+from .ranking import Ranking
 
-TOGETHER = 4  # candidates that a thread takes at a time
+TOGETHER = 4  # candidates that are scored at a time
 
 Reader = Callable[[FeatureStore, int], Descriptors]
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Threads that score candidates, and how many they are.
+
+    They are fastest if each computes alone (`torch.set_num_threads(1)` as their initialiser): one candidate's numbers
+    then stay in one core's cache. That setting is the whole process's, so whoever owns the process makes them.
+    """
+
+    executor: Executor
+    count: int
 
 
 def fuse(scores: np.ndarray, weights: Sequence[float], least_spread: float | Sequence[float] = 0.0) -> np.ndarray:
@@ -26,14 +38,14 @@ def fuse(scores: np.ndarray, weights: Sequence[float], least_spread: float | Seq
     Args:
         scores: (k, S), higher is better.
         weights: S weights. A patch size whose scores are all equal says nothing and contributes 0.
-        least_spread: standard deviation that is divided by at the least, one for all or one a patch size. Without any,
-            0 as in the paper, chance-level scores count as much as telling ones.
+        least_spread: standard deviation that is divided by at the least, one for all or one per patch size. With 0, as
+            in the paper, chance-level scores count as much as telling ones.
 
     Returns:
         (k,) float64.
     """
     if scores.shape[1] != len(weights):
-        raise ConfigError(f"{len(weights)} weights for {scores.shape[1]} patch sizes: give one weight a patch size")
+        raise ConfigError(f"{len(weights)} weights for {scores.shape[1]} patch sizes: give one weight per patch size")
     if len(scores) == 0:
         return np.zeros(0)
     deviations = scores - scores.mean(axis=0)
@@ -56,6 +68,7 @@ def rerank(
     time_budget: float | None = None,
     read: Reader = FeatureStore.descriptors,
     device: str | torch.device = "cpu",
+    workers: Workers | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Ranking:
     """Reorders every query's candidates by the fused score of their patches, stable where scores tie.
@@ -64,14 +77,15 @@ def rerank(
         candidates: from `retrieve`.
         queries, database: the stores that the candidates came from.
         matcher: `match_ransac`, `match_rapid`, `match_voting`, or any function of that form.
-        weights: one a patch size; None weighs all alike.
+        weights: one per patch size; None weighs all alike.
         global_weight: of the candidates' own scores, fused as one more patch size would be; 0 in the paper.
         least_spread: of the scores of a patch size over a query's candidates, see `fuse`; 0 in the paper.
         depth: how many candidates to re-rank; the rest keep their order behind them, with score -inf.
-        time_budget: seconds a query; of the candidates, best first, as many are re-ranked as fit. Then results depend
+        time_budget: seconds per query; of the candidates, best first, as many are re-ranked as fit. Then results depend
             on the machine and its load.
         read: how descriptors are read from a store, where not as they are stored.
         device: where descriptors are compared; verification is done on the CPU.
+        workers: threads that score candidates side by side; None for the caller's own.
         progress: called after each query with (queries done, queries in all).
 
     Returns:
@@ -84,79 +98,90 @@ def rerank(
     queries.check_matches(database)
     if candidates.query_names != queries.names or candidates.database_names != database.names:
         raise ConfigError("these candidates are of other stores: retrieve them from the stores given")
-    if not queries.grids:
-        raise ConfigError(f"{queries.folder} holds global descriptors only: extract with patches to re-rank")
-    weights = weights if weights is not None else [1 / len(queries.grids)] * len(queries.grids)
-    if len(weights) != len(queries.grids):
-        sizes = tuple(queries.grids)
-        raise ConfigError(f"{len(weights)} weights for patch sizes {sizes}: give one weight a patch size")
+    fusion = _Fusion(_weights(queries, weights), global_weight, least_spread)
+    score = _Scorer(queries, database, matcher, read, device)
+    if not isinstance(matcher, PatchMatcher):  # of the user's own, which need not bear threads
+        workers = None
     indices = candidates.indices.copy()
     scores = np.full(indices.shape, -np.inf, dtype=np.float32)
     confidences = scores.copy()
-    # A matcher of the user's own need not bear threads.
-    threads = torch.get_num_threads() if isinstance(matcher, PatchMatcher) else 1
-    with _workers(threads) as pool:
-        for row in range(len(indices)):
-            query = read(queries, row).to(device)
-
-            def score(images: np.ndarray, query: Descriptors = query) -> np.ndarray:
-                return _scores(matcher, query, [read(database, image).to(device) for image in images])
-
-            places = np.flatnonzero(indices[row, :depth] >= 0)
-            columns = _in_time(pool, threads, score, indices[row, places], time_budget)
-            places = places[: len(columns)]
-            found, retrieved = indices[row, places], candidates.scores[row, places].astype(np.float64)
-            columns = columns.reshape(len(found), len(weights))
-            fused = fuse(
-                np.column_stack([columns, retrieved]),
-                [*weights, global_weight],
-                [*([least_spread] * len(weights)), 0],
-            )
-            order = np.argsort(-fused, kind="stable")
-            indices[row, places] = found[order]
-            scores[row, places] = fused[order]
-            confidences[row, places] = (columns @ np.asarray(weights, dtype=np.float64))[order]
-            if progress:
-                progress(row + 1, len(indices))
+    for row in range(len(indices)):
+        places = np.flatnonzero(indices[row, :depth] >= 0)
+        columns = _in_time(workers, score.of_query(row), indices[row, places], time_budget)
+        places = places[: len(columns)]
+        order, fused, plain = fusion.order(columns, candidates.scores[row, places].astype(np.float64))
+        indices[row, places] = indices[row, places][order]
+        scores[row, places], confidences[row, places] = fused, plain
+        if progress:
+            progress(row + 1, len(indices))
     return Ranking(indices, scores, candidates.query_names, candidates.database_names, confidences)
 
 
+def _weights(queries: FeatureStore, weights: Sequence[float] | None) -> Sequence[float]:
+    """One weight per patch size of a store."""
+    sizes = tuple(queries.grids)
+    if not sizes:
+        raise ConfigError(f"{queries.folder} holds global descriptors only: extract with patches to re-rank")
+    if weights is None:
+        return [1 / len(sizes)] * len(sizes)
+    if len(weights) != len(sizes):
+        raise ConfigError(f"{len(weights)} weights for patch sizes {sizes}: give one weight per patch size")
+    return weights
+
+
+@dataclass(frozen=True)
+class _Fusion:
+    """How scores over patch sizes and the score that retrieved a candidate become one."""
+
+    weights: Sequence[float]
+    global_weight: float
+    least_spread: float
+
+    def order(self, columns: np.ndarray, retrieved: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Scores (k, S) and (k,) of one query's candidates -> their order, and in it fused and plain match scores."""
+        columns = columns.reshape(len(retrieved), len(self.weights))
+        spreads = [*([self.least_spread] * len(self.weights)), 0]
+        fused = fuse(np.column_stack([columns, retrieved]), [*self.weights, self.global_weight], spreads)
+        order = np.argsort(-fused, kind="stable")
+        return order, fused[order], (columns @ np.asarray(self.weights, dtype=np.float64))[order]
+
+
+@dataclass(frozen=True)
+class _Scorer:
+    """Reads descriptors of two stores and matches them."""
+
+    queries: FeatureStore
+    database: FeatureStore
+    matcher: Matcher
+    read: Reader
+    device: str | torch.device
+
+    def of_query(self, row: int) -> Callable[[np.ndarray], np.ndarray]:
+        """A function from rows (k,) of the database to the scores (k, S) of a query against them."""
+        query = self.read(self.queries, row).to(self.device)
+
+        def score(rows: np.ndarray) -> np.ndarray:
+            images = [self.read(self.database, image).to(self.device) for image in rows]
+            if isinstance(self.matcher, PatchMatcher):
+                return self.matcher.score_many(query, images)
+            return np.array([list(self.matcher(query, image).scores.values()) for image in images], dtype=np.float64)
+
+        return score
+
+
 def _in_time(
-    pool: ThreadPoolExecutor,
-    threads: int,
-    score: Callable[[np.ndarray], np.ndarray],
-    images: np.ndarray,
-    budget: float | None,
+    workers: Workers | None, score: Callable[[np.ndarray], np.ndarray], images: np.ndarray, budget: float | None
 ) -> np.ndarray:
     """Scores (k, S) of the first k images, all of them unless the budget in seconds runs out before."""
     started = time.perf_counter()
+    each = workers.executor.map if workers else map
     parts = [images[start : start + TOGETHER] for start in range(0, len(images), TOGETHER)]
-    at_once = len(parts) if budget is None else threads
+    at_once = len(parts) if budget is None else workers.count if workers else 1
     done: list[np.ndarray] = []
     for start in range(0, len(parts), max(at_once, 1)):
         if budget is not None:
             spent = time.perf_counter() - started
             if spent + (spent * at_once / start if start else 0) > budget:
                 break
-        done += pool.map(score, parts[start : start + at_once])
+        done += each(score, parts[start : start + at_once])
     return np.concatenate(done) if done else np.zeros((0, 0))
-
-
-def _scores(matcher: Matcher, query: Descriptors, images: Sequence[Descriptors]) -> np.ndarray:
-    """(k, S) scores of a query against k images, in batches where the matcher can."""
-    if isinstance(matcher, PatchMatcher):
-        return matcher.score_many(query, images)
-    return np.array([list(matcher(query, image).scores.values()) for image in images], dtype=np.float64)
-
-
-@contextlib.contextmanager
-def _workers(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that each compute alone, if there are several: one candidate's numbers stay in one core's cache."""
-    before = torch.get_num_threads()
-    alone = functools.partial(torch.set_num_threads, 1) if threads > 1 else None
-    with ThreadPoolExecutor(threads, initializer=alone) as pool:
-        try:
-            yield pool
-        finally:
-            pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(before)

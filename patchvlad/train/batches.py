@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..places.training import Places
 from .frozen import View
 from .losses import multi_similarity_loss, triplet_loss
-from .mining import Triplets, mine
-from .places import Places
+from .mining import Described, Sought, Triplets, mine
 from .recipes import Recipe
 
 
@@ -61,12 +61,8 @@ def triplet_batches(
     count = min(recipe.cached_negatives, len(places.database))
     candidates = np.sort(generator.choice(places.database, count, replace=False))
     rows = np.unique(np.concatenate([queries, candidates, *positives]))
-    descriptors = describe(rows)
-    database = np.unique(np.concatenate([candidates, *positives]))
-    at = lambda wanted: descriptors[torch.from_numpy(np.searchsorted(rows, wanted))]  # noqa: E731
-    found = mine(
-        queries, at(queries), database, at(database), positives, close, candidates, recipe.margin, recipe.negatives
-    )
+    described = Described(rows, describe(rows))
+    found = mine(Sought(queries, positives, close), candidates, described, recipe.margin, recipe.negatives)
     order = generator.permutation(len(found))
     chunks = [order[start : start + recipe.batch] for start in range(0, len(order), recipe.batch)]
     return [_triplet_batch(found, chunk, recipe.margin) for chunk in chunks], found.active

@@ -9,6 +9,7 @@ global descriptors as well.
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import faiss
 import numpy as np
@@ -17,15 +18,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import ModelError
-from ..features.images import ImageList, read_image
-from ..model.backbones import Backbone
-from ..model.network import PatchNetVLAD, resize, stack
-from ..model.vlad import VLAD, PatchGrid, normalised_cells
+from ..images.lists import ImageList
+from ..images.pixels import read_image, resize
+from ..model.backbones.base import Backbone
+from ..model.grid import PatchGrid
+from ..model.network import PatchNetVLAD, stack
+from ..model.vlad import VLAD, normalised_cells
 from ..model.whitening import Whitening, concatenate, fit_whitening
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[str, int, int], None]  # (step, images done, images in all)
+Progress = Callable[[str, int, int], None]  # (pass, images done, images in all)
 
 
 def fit(
@@ -36,7 +39,7 @@ def fit(
     *,
     size: tuple[int, int] = (480, 640),
     patch_sizes: Sequence[int] = (2, 5, 8),
-    cluster_weight: str = "exact",
+    cluster_weight: str | None = None,
     cells: int = 50_000,
     samples: int = 10_000,
     memory: int = 2 << 30,
@@ -53,7 +56,8 @@ def fit(
         clusters, components: K and D; 0 components fits no whitening.
         size: (height, width) to resize to.
         patch_sizes: whose patch descriptors are sampled, in cells; also the model's own until told otherwise.
-        cluster_weight: how clusters with little mass in a window weigh, see `model.vlad.CLUSTER_WEIGHTS`.
+        cluster_weight: how clusters with little mass in a window weigh, see `model.registry.CLUSTER_WEIGHTS`; None
+            takes the backbone's usual one.
         cells: cell descriptors for k-means.
         samples: patch descriptors for the whitening, as far as `memory` allows.
         memory: bytes that the sampled patch descriptors may take.
@@ -72,24 +76,41 @@ def fit(
         )
     generator = np.random.default_rng(seed)
     images = draw_images(images, most_images, generator)
-    sampled = torch.cat(
-        [
-            found[_draw(generator, len(found), -(-cells // len(images)))]
-            for found in (
-                image_cells.flatten(0, 2)
-                for image_cells in _cells(
-                    backbone,
-                    images,
-                    size,
-                    None if progress is None else lambda done, total: progress("cells", done, total),
-                )
-            )
-        ]
-    )[:cells]
+    sampled = _sample_cells(backbone, images, size, cells, generator, _pass(progress, "cells"))
+    weight = cluster_weight or backbone.cluster_weight
+    vlad = _fit_vlad(backbone, sampled, clusters, weight, centroids, seed)
+    if components == 0:
+        return PatchNetVLAD(backbone, vlad, None, patch_sizes=patch_sizes).eval()
+    sampling: dict[str, Any] = {"size": size, "patch_sizes": patch_sizes, "samples": samples, "memory": memory}
+    watched = _pass(progress, "patches")
+    whitening = fit_whitening_to(backbone, vlad, images, components, **sampling, seed=generator, progress=watched)
+    return PatchNetVLAD(backbone, vlad, whitening, patch_sizes=patch_sizes).eval()
+
+
+def _pass(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
+    return None if progress is None else lambda done, total: progress(name, done, total)
+
+
+def _sample_cells(
+    backbone: Backbone,
+    images: ImageList,
+    size: tuple[int, int],
+    count: int,
+    generator: np.random.Generator,
+    progress: Callable[[int, int], None] | None,
+) -> Tensor:
+    """(n, C) cells, about as many of each photo, `count` at most."""
+    each = -(-count // len(images))
+    found = (cells.flatten(0, 2) for cells in _cells(backbone, images, size, progress))
+    return torch.cat([cells[_draw(generator, len(cells), each)] for cells in found])[:count]
+
+
+def _fit_vlad(
+    backbone: Backbone, sampled: Tensor, clusters: int, cluster_weight: str, centroids: Tensor | None, seed: int
+) -> VLAD:
+    """The VLAD layer whose centroids are k-means of the sampled cells, or are known already."""
     if len(sampled) < clusters:
-        raise ModelError(
-            f"{len(sampled)} cells of {len(images)} photos are too few for {clusters} clusters: give more photos"
-        )
+        raise ModelError(f"{len(sampled)} cells of the photos are too few for {clusters} clusters: give more photos")
     vlad = VLAD(clusters, sampled.shape[1], cluster_weight=cluster_weight)
     if centroids is None:
         centroids = fit_centroids(sampled, clusters, seed)
@@ -99,21 +120,7 @@ def fit(
             f"{backbone.dim} channels"
         )
     vlad.centroids.data, vlad.assignment.weight.data = centroids, assignment_weights(sampled, centroids)
-    if components == 0:
-        return PatchNetVLAD(backbone, vlad, None, patch_sizes=patch_sizes).eval()
-    whitening = fit_whitening_to(
-        backbone,
-        vlad,
-        images,
-        components,
-        size=size,
-        patch_sizes=patch_sizes,
-        samples=samples,
-        memory=memory,
-        seed=generator,
-        progress=None if progress is None else lambda done, total: progress("patches", done, total),
-    )
-    return PatchNetVLAD(backbone, vlad, whitening, patch_sizes=patch_sizes).eval()
+    return vlad
 
 
 def fit_whitening_to(
@@ -129,7 +136,19 @@ def fit_whitening_to(
     seed: int | np.random.Generator = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Whitening:
-    """Fits the whitening alone, to patch descriptors of all these photos; arguments and errors as of `fit`."""
+    """Fits the whitening alone, to patch descriptors of all these photos; errors as of `fit`.
+
+    Args:
+        backbone, vlad: with their weights.
+        images: the photos.
+        components: D.
+        size: (height, width) to resize to.
+        patch_sizes: whose patch descriptors are sampled, in cells.
+        samples: patch descriptors, as far as `memory` allows.
+        memory: bytes that they may take.
+        seed: of the draws, or what draws.
+        progress: called after each photo.
+    """
     generator = np.random.default_rng(seed)
     count = min(samples, memory // (4 * vlad.dim))
     if count < samples:

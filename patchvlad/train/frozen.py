@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..features.images import ImageList, read_image
-from ..model.backbones import Backbone
-from ..model.network import resize, stack
+from ..images.lists import ImageList
+from ..images.pixels import read_image, resize
+from ..model.backbones.base import Backbone
+from ..model.network import stack
 
 AHEAD = 2  # batches that are decoded ahead
 View = tuple[int, int]  # row of the image list, and which variant of the photo; 0 is the photo itself

@@ -20,10 +20,10 @@ from torch import Tensor
 from ..errors import GroundTruthError
 from ..model.checkpoints import save_model
 from ..model.network import PatchNetVLAD
+from ..places.training import Places
 from .batches import Batch, batches_of_places, parts_of_epoch, triplet_batches
 from .frozen import FrozenMaps, View, augmented
 from .parallel import Team
-from .places import Places
 from .recipes import Recipe
 from .runs import BEST, Scalars, State, begin, restore, save
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 KS = (1, 5, 10)
 TOGETHER = 16  # photos described at a time for the cache and for validation
-Progress = Callable[[str, int, int], None]  # (what, done, of all)
+StepProgress = Callable[[str, int, int], None]  # (what, done, of all)
 
 
 def train(
@@ -50,7 +50,7 @@ def train(
     team: Team | None = None,
     reading: dict[str, Any] | None = None,
     keep: Callable[[PatchNetVLAD, int], None] | None = None,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> State:
     """Trains a model in place; the best and the last one are in `folder`.
 
@@ -75,120 +75,142 @@ def train(
         ConfigError: the folder holds a run already, or one that does not go with what is given.
     """
     team = team or Team()
-    folder = Path(folder)
     check_places(training, validation)
-    trained = recipe.trained if recipe.trained is not None else 0
-    model = model.to(device).train()
+    trained = recipe.trained if recipe.trained is not None else model.backbone.trained_layers
+    learner = _learner(model.to(device).train(), recipe, trained, precision, team, progress or (lambda *_: None))
+    identity = _identity(training, validation, size, recipe, reading or {})
+    run = Run(learner, recipe, Path(folder), identity, resume)
+    keeping: dict[str, Any] = {"memory": memory // 2, "workers": workers, "precision": precision, "seed": recipe.seed}
+    keeping["augment"] = augmented if recipe.variants else None
+    with ExitStack() as stack:
+        frozen, held_out = (
+            stack.enter_context(FrozenMaps(model.backbone, trained, places.images, size, **keeping))
+            for places in (training, validation)
+        )
+        if team.rank == 0:
+            run.writer = stack.enter_context(Scalars(run.folder, run.state.step))
+        _go(run, (frozen, training), (held_out, validation), keep)
+    return run.state
+
+
+def _go(
+    run: "Run",
+    training: tuple[FrozenMaps, Places],
+    validation: tuple[FrozenMaps, Places],
+    keep: Callable[[PatchNetVLAD, int], None] | None,
+) -> None:
+    """Epoch after epoch, until all are done or nothing gets better any more."""
+    if not run.state.history:
+        run.judge(*validation, {})
+    while run.state.epoch < run.recipe.epochs and run.state.not_improved < run.recipe.patience:
+        run.train_epoch(*training)
+        run.judge(*validation, run.finish_epoch())
+        run.save()
+        if keep and run.learner.team.rank == 0:
+            keep(run.learner.model, run.state.epoch)
+
+
+def _identity(
+    training: Places, validation: Places, size: tuple[int, int], recipe: Recipe, reading: dict[str, Any]
+) -> dict[str, Any]:
+    """What must be the same for a run to go on."""
+    return {
+        "places": [training.identity, validation.identity],
+        "size": list(size),
+        "recipe": asdict(recipe),
+        "reading": {name: list(v) if isinstance(v, tuple) else v for name, v in reading.items()},
+    }
+
+
+def _learner(
+    model: PatchNetVLAD,
+    recipe: Recipe,
+    trained: int,
+    precision: torch.dtype,
+    team: Team,
+    progress: StepProgress,
+) -> "Learner":
+    """The model with what changes it, of the same values in all processes."""
     model.requires_grad_(False)
     parameters = trained_parameters(model, trained)
     for parameter in parameters:
         parameter.requires_grad_(True)
     optimiser = _optimiser(recipe, parameters)
-    identity = {
-        "places": [training.identity, validation.identity],
-        "size": list(size),
-        "recipe": asdict(recipe),
-        "reading": {name: list(v) if isinstance(v, tuple) else v for name, v in (reading or {}).items()},
-    }
     team.agree([tensor.data for tensor in (*model.parameters(), *model.buffers())])
     start = [parameter.detach().clone() for parameter in parameters]
-    state = restore(folder, model, optimiser, start, identity) if resume else begin(folder, team)
-    with ExitStack() as stack:
-        frozen = [
-            stack.enter_context(
-                FrozenMaps(
-                    *(model.backbone, trained, places.images, size),
-                    memory=memory // 2,
-                    workers=workers,
-                    augment=augmented if recipe.variants else None,
-                    seed=recipe.seed,
-                    precision=precision,
-                )
-            )
-            for places in (training, validation)
-        ]
-        learner = Learner(model, parameters, start, optimiser, trained, precision, team, progress or (lambda *_: None))
-        writer = stack.enter_context(Scalars(folder, state.step)) if team.rank == 0 else None
-        if not state.history:
-            _judge(learner, frozen[1], validation, recipe, state, folder, writer, {})
-        while state.epoch < recipe.epochs and state.not_improved < recipe.patience:
-            _train_epoch(learner, frozen[0], training, recipe, state, folder, identity, writer)
-            found = _finish_epoch(recipe, state)
-            _judge(learner, frozen[1], validation, recipe, state, folder, writer, found)
-            _save(folder, learner, state, identity)
-            if keep and team.rank == 0:
-                keep(model, state.epoch)
-    return state
+    return Learner(model, parameters, start, optimiser, trained, precision, team, progress)
 
 
-def _train_epoch(
-    learner: "Learner",
-    frozen: FrozenMaps,
-    places: Places,
-    recipe: Recipe,
-    state: State,
-    folder: Path,
-    identity: dict[str, Any],
-    writer: Scalars | None,
-) -> None:
-    parts = parts_of_epoch(places, recipe, state.epoch)
-    while state.part < len(parts):
-        generator = np.random.default_rng((recipe.seed, 1, state.epoch, state.part))
-        if recipe.loss == "triplet":
-            cache = lambda rows: learner.describe(frozen, rows, "cache")  # noqa: E731
-            batches, active = triplet_batches(places, parts[state.part], recipe, cache, generator)
+class Run:
+    """A training under way: how far it is, and where it leaves what it learns."""
+
+    def __init__(
+        self, learner: "Learner", recipe: Recipe, folder: Path, identity: dict[str, Any], resume: bool
+    ) -> None:
+        self.learner, self.recipe, self.folder, self.identity = learner, recipe, folder, identity
+        self.writer: Scalars | None = None
+        if resume:
+            self.state = restore(folder, learner.model, learner.optimiser, learner.start, identity)
         else:
-            batches, active = batches_of_places(places, parts[state.part], recipe, generator), float("nan")
-        done = (state.part + np.arange(len(batches)) / max(len(batches), 1)) / len(parts)
-        rates = [recipe.rate_at(state.epoch + part) for part in done]
-        for loss in learner.learn(frozen, batches, rates, f"epoch {state.epoch + 1}"):
-            state.step += 1
-            state.losses.append(loss)
-            if writer:
-                writer.add({"train/loss": loss}, state.step)
-        state.active.append(active)
-        state.part += 1
-        if state.part < len(parts):
-            _save(folder, learner, state, identity)
+            self.state = begin(folder, learner.team)
 
+    def train_epoch(self, frozen: FrozenMaps, places: Places) -> None:
+        """The rest of an epoch, part by part."""
+        recipe, state, learner = self.recipe, self.state, self.learner
+        parts = parts_of_epoch(places, recipe, state.epoch)
+        while state.part < len(parts):
+            generator = np.random.default_rng((recipe.seed, 1, state.epoch, state.part))
+            if recipe.loss == "triplet":
+                cache = lambda rows: learner.describe(frozen, rows, "cache")  # noqa: E731
+                batches, active = triplet_batches(places, parts[state.part], recipe, cache, generator)
+            else:
+                batches, active = batches_of_places(places, parts[state.part], recipe, generator), float("nan")
+            done = (state.part + np.arange(len(batches)) / max(len(batches), 1)) / len(parts)
+            rates = [recipe.rate_at(state.epoch + part) for part in done]
+            for loss in learner.learn(frozen, batches, rates, f"epoch {state.epoch + 1}"):
+                state.step += 1
+                state.losses.append(loss)
+                if self.writer:
+                    self.writer.add({"train/loss": loss}, state.step)
+            state.active.append(active)
+            state.part += 1
+            if state.part < len(parts):
+                self.save()
 
-def _finish_epoch(recipe: Recipe, state: State) -> dict[str, float]:
-    """Moves on to the next epoch; returns the numbers of the one that is done."""
-    found = {"train/loss": float(np.mean(state.losses)) if state.losses else 0.0}
-    if recipe.loss == "triplet":
-        found["train/active"] = float(np.mean(state.active))
-    state.losses, state.active = [], []
-    state.epoch, state.part = state.epoch + 1, 0
-    return found
+    def finish_epoch(self) -> dict[str, float]:
+        """Moves on to the next epoch; returns the numbers of the one that is done."""
+        state = self.state
+        found = {"train/loss": float(np.mean(state.losses)) if state.losses else 0.0}
+        if self.recipe.loss == "triplet":
+            found["train/active"] = float(np.mean(state.active))
+        state.losses, state.active = [], []
+        state.epoch, state.part = state.epoch + 1, 0
+        return found
 
+    def judge(self, frozen: FrozenMaps, validation: Places, found: dict[str, float]) -> None:
+        """Validates, keeps the model if it is the best so far, and writes the numbers down."""
+        recipe, state, learner = self.recipe, self.state, self.learner
+        with learner.on_the_way(recipe.way):
+            recalls = validate(learner, frozen, validation)
+            score = recalls.get(recipe.selected_by, recalls.get(KS[0]))
+            better = score is None or score > state.best
+            if better and learner.team.rank == 0:
+                save_model(learner.model, self.folder / BEST, notes=f"{recipe.name}, epoch {state.epoch}")
+        state.best = state.best if score is None else max(state.best, score)
+        state.not_improved = 0 if better else state.not_improved + 1
+        found = found | {f"validation/recall@{k}": value for k, value in recalls.items()}
+        state.history.append({"epoch": state.epoch, "step": state.step} | found)
+        if self.writer:
+            self.writer.add(found, state.step)
+            self.writer.table(state.history)
+        said = [f"loss {found['train/loss']:.4f}"] if "train/loss" in found else []
+        said += [f"recall@{k} {100 * value:.1f}" for k, value in recalls.items()]
+        log.info("epoch %d of %d: %s", state.epoch, recipe.epochs, ", ".join(said))
 
-def _judge(
-    learner: "Learner",
-    frozen: FrozenMaps,
-    validation: Places,
-    recipe: Recipe,
-    state: State,
-    folder: Path,
-    writer: Scalars | None,
-    found: dict[str, float],
-) -> None:
-    """Validates, keeps the model if it is the best so far, and writes the numbers down."""
-    with learner.on_the_way(recipe.way):
-        recalls = validate(learner, frozen, validation)
-        score = recalls.get(recipe.selected_by, recalls.get(KS[0]))
-        better = score is None or score > state.best
-        if better and learner.team.rank == 0:
-            save_model(learner.model, folder / BEST, notes=f"{recipe.name}, epoch {state.epoch}")
-    state.best = state.best if score is None else max(state.best, score)
-    state.not_improved = 0 if better else state.not_improved + 1
-    found = found | {f"validation/recall@{k}": value for k, value in recalls.items()}
-    state.history.append({"epoch": state.epoch, "step": state.step} | found)
-    if writer:
-        writer.add(found, state.step)
-        writer.table(state.history)
-    said = [f"loss {found['train/loss']:.4f}"] if "train/loss" in found else []
-    said += [f"recall@{k} {100 * value:.1f}" for k, value in recalls.items()]
-    log.info("epoch %d of %d: %s", state.epoch, recipe.epochs, ", ".join(said))
+    def save(self) -> None:
+        """Leaves all that it takes to go on from here."""
+        if self.learner.team.rank == 0:
+            save(self.folder, self.learner.model, self.learner.optimiser, self.learner.start, self.state, self.identity)
 
 
 @dataclass
@@ -202,7 +224,7 @@ class Learner:
     trained: int
     precision: torch.dtype
     team: Team
-    progress: Progress
+    progress: StepProgress
 
     def __call__(self, maps: Tensor) -> Tensor:
         """Maps (n, C, h, w) in front of the trained layers -> global descriptors (n, D)."""
@@ -291,11 +313,6 @@ def _optimiser(recipe: Recipe, parameters: list[torch.nn.Parameter]) -> torch.op
         )
     adam = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
     return adam(parameters, recipe.learning_rate, weight_decay=recipe.weight_decay)
-
-
-def _save(folder: Path, learner: "Learner", state: State, identity: dict[str, Any]) -> None:
-    if learner.team.rank == 0:
-        save(folder, learner.model, learner.optimiser, learner.start, state, identity)
 
 
 def check_places(training: Places, validation: Places) -> None:

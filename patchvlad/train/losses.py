@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import ConfigError
-from .places import NEGATIVE, POSITIVE
+from ..places.training import NEGATIVE, POSITIVE
 
 EASE = 0.1  # similarity by which a pair may be easier than the hardest of the other kind and still count as hard
 

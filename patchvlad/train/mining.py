@@ -10,6 +10,7 @@ Distances are of unit vectors, |a - b|^2 = 2 - 2 a . b.
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 
@@ -32,35 +33,57 @@ class Triplets:
         return len(self.queries)
 
 
+@dataclass(frozen=True)
+class Described:
+    """Descriptors of some photos.
+
+    Attributes:
+        rows: (n,) ascending rows of the image list.
+        descriptors: (n, D), L2-normalised.
+    """
+
+    rows: np.ndarray
+    descriptors: Tensor
+
+    def of(self, rows: np.ndarray) -> Tensor:
+        """(m, D) of photos that are all among them."""
+        return self.descriptors[torch.from_numpy(np.searchsorted(self.rows, rows))]
+
+
+@dataclass(frozen=True)
+class Sought:
+    """Queries whose triplets are wanted, and what is known of them.
+
+    Attributes:
+        queries: (Q,) rows of the image list; one may stand there twice.
+        positives: for each query rows of its positives.
+        close: for each query rows that are no safe negatives.
+    """
+
+    queries: np.ndarray
+    positives: list[np.ndarray]
+    close: list[np.ndarray]
+
+
 def mine(
-    queries: np.ndarray,
-    query_descriptors: Tensor,
-    database: np.ndarray,
-    database_descriptors: Tensor,
-    positives: list[np.ndarray],
-    close: list[np.ndarray],
-    candidates: np.ndarray,
-    margin: float,
-    most: int,
-    block: int = 1024,
+    sought: Sought, candidates: np.ndarray, described: Described, margin: float, most: int, block: int = 1024
 ) -> Triplets:
-    """Hard triplets of queries whose positives and candidate negatives have descriptors.
+    """Hard triplets of queries.
 
     Args:
-        queries: (Q,) rows of the image list; one may stand there twice.
-        query_descriptors: (Q, D), L2-normalised.
-        database: (B,) ascending rows of the image list.
-        database_descriptors: (B, D), L2-normalised.
-        positives: for each query rows of its positives, all in `database`.
-        close: for each query rows that are no safe negatives.
-        candidates: rows, all in `database`, that negatives are sought among.
+        sought: the queries.
+        candidates: rows that negatives are sought among.
+        described: all queries, positives and candidates.
         margin: of the triplet loss.
-        most: negatives a query.
+        most: negatives per query.
         block: queries compared at a time.
 
     Returns:
         The triplets of all queries with at least one hard negative, in the queries' order.
     """
+    queries, positives, close = sought.queries, sought.positives, sought.close
+    database = np.unique(np.concatenate([candidates, *positives]))
+    query_descriptors, database_descriptors = described.of(queries), described.of(database)
     columns = np.searchsorted(database, candidates)
     found: list[tuple[int, int, np.ndarray]] = []
     violations = seen = 0

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 from ..errors import ConfigError
+from ..registry import Registry
 
 LOSSES = ("triplet", "multi-similarity")
 OPTIMISERS = ("sgd", "adam", "adamw")
@@ -25,9 +26,9 @@ class Recipe:
         step_epochs, step_factor: the learning rate is multiplied by the factor every so many epochs; with 0 epochs it
             follows a warm-up and a half cosine down to 0 instead.
         warm_up: share of the training over which the learning rate rises.
-        batch: queries a step.
+        batch: queries per step.
         part: queries between two refreshes of the cache, and between two checkpoints.
-        negatives, cached_negatives, margin: triplet loss: negatives a query, photos they are mined from, margin.
+        negatives, cached_negatives, margin: triplet loss: negatives per query, photos they are mined from, margin.
         photos_a_place: multi-similarity loss: photos of each place in a batch.
         base: multi-similarity loss: about where the dot products of positives and negatives part.
         variants: augmented variants of each photo; 0 for none.
@@ -100,10 +101,9 @@ MODERN = Recipe(
     way=0.5,
     whitened=True,
 )
-RECIPES = {recipe.name: recipe for recipe in (PAPER, MODERN)}
-TRAINED = {"vgg16": 3, "efficientnet-lite0": 1}  # the paper's conv5; the expansion
+RECIPES: Registry[Recipe] = Registry("recipe", {recipe.name: recipe for recipe in (PAPER, MODERN)})
 
 
-def for_backbone(recipe: Recipe, backbone: str) -> Recipe:
-    """The recipe with the backbone's usual number of trained layers where it names none."""
-    return recipe if recipe.trained is not None else replace(recipe, trained=TRAINED.get(backbone, 0))
+def for_backbone(recipe: Recipe, usual: int) -> Recipe:
+    """The recipe with a backbone's usual number of trained layers where it names none."""
+    return recipe if recipe.trained is not None else replace(recipe, trained=usual)

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..atomic import replacing, write_text
 from ..errors import ConfigError, ModelError
+from ..files.atomic import replacing, write_text
 from ..model.checkpoints import load_model, read_pickle, save_model
 from ..model.network import PatchNetVLAD
 from .parallel import Team
@@ -139,7 +139,7 @@ class Scalars:
                 self.writer.add_scalar(name, value, step)
 
     def table(self, history: list[dict[str, float]]) -> None:
-        """Writes history.csv: a line an epoch, epoch 0 being the model before training."""
+        """Writes history.csv: one line per epoch, epoch 0 being the model before training."""
         columns = list(history[-1])
         lines = [",".join(columns)] + [",".join(f"{row.get(c, float('nan')):g}" for c in columns) for row in history]
         write_text(self.folder / "history.csv", "\n".join(lines) + "\n")

@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, ModelError
-from ..features.images import ImageList
-from ..model.backbones import make_backbone
-from ..model.checkpoints import imagenet_weights, load_model, locate, read_pickle
+from ..images.lists import ImageList
+from ..model.checkpoints import load_model, locate, pretrained, read_pickle
 from ..model.network import PatchNetVLAD
+from ..places.training import Places
 from .fitting import draw_images, fit, fit_whitening_to
-from .places import Places
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ def model_from_photos(
     places: Places,
     *,
     size: tuple[int, int],
-    cluster_weight: str = "exact",
+    cluster_weight: str | None = None,
     centroids: Tensor | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -68,17 +67,16 @@ def model_from_photos(
         clusters: K.
         places: to be trained on.
         size: (height, width) that photos are resized to.
-        cluster_weight: see `model.vlad.CLUSTER_WEIGHTS`.
+        cluster_weight: see `model.registry.CLUSTER_WEIGHTS`; None takes the backbone's usual one.
         centroids: (K, C), if they are known already.
         seed: of the draws.
         progress: called after each photo.
     """
-    network = make_backbone(backbone)
-    network.load_state_dict(imagenet_weights(backbone, weights))
+    network = pretrained(backbone, weights)
     names = tuple(places.images.names[row] for row in places.database)
     images = draw_images(ImageList(places.images.root, names), MOST_CLUSTERED, np.random.default_rng(seed))
     return fit(
-        network.eval().requires_grad_(False),
+        network,
         images,
         clusters,
         0,
@@ -119,7 +117,21 @@ def add_whitening(
 ) -> int:
     """Fits the model a whitening, in place of one that it may have; returns the number of photos used.
 
-    Exact PCA of patch descriptors sampled from all photos; the samples stay within `memory` bytes.
+    Exact PCA of patch descriptors sampled from all photos.
+
+    Args:
+        model: with a VLAD layer.
+        images: photos of the kind of places to be recognised; never those that it will be tested on.
+        components: D.
+        size: (height, width) to resize to.
+        most_images: of more photos than these, so many are drawn.
+        samples: patch descriptors, as far as `memory` allows.
+        memory: bytes that they may take.
+        seed: of every draw.
+        progress: called after each photo.
+
+    Raises:
+        ModelError: there is nothing to whiten, or too little for that many components.
     """
     if model.vlad is None:
         raise ModelError(f"{model.name} has no VLAD layer: there is nothing to whiten")

@@ -1,0 +1,82 @@
+"""patchvlad ground-truth: the positives of every query, from whatever says where photos were taken."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from ..errors import ConfigError
+from ..places.reading import RADIUS
+from ..places.registry import SOURCES
+from .options import add_root_option, at_least
+from .progress import bar
+
+log = logging.getLogger(__name__)
+
+EXAMPLE = "patchvlad ground-truth --queries photos/queries --database photos/database --from positions.csv --out gt.npz"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    for name in ("queries", "database"):
+        parser.add_argument(f"--{name}", type=Path, required=True, metavar="X", help="photos (folder or list file)")
+    add_root_option(parser)
+    parser.add_argument("--out", type=Path, required=True, metavar="G", help=".npz (positions) or .csv (names)")
+    parser.add_argument(
+        "--from",
+        dest="source",
+        nargs="+",
+        metavar="S",
+        help=f"{', '.join(SOURCES)}, or files: .csv of lat, lon or easting, northing, or place; "
+        ".csv of query and positives; the reference's .npz; VPR-Bench's .npy (default: names if they read "
+        "@easting@northing@..., else exif)",
+    )
+    parser.add_argument(
+        "--radius", type=float, metavar="M", help=f"metres within which images are positives (default: {RADIUS:g})"
+    )
+    parser.add_argument("--heading-limit", type=float, metavar="DEG", help="degrees between positives (default: any)")
+    parser.add_argument(
+        "--frames",
+        type=at_least(0),
+        metavar="N",
+        help="lists of one drive, in the same order: frames between positives",
+    )
+    parser.add_argument(
+        "--frame-step", type=at_least(1), default=1, metavar="N", help="database frames per query (default: 1)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Makes it, writes it, and says how many positives there are."""
+    from ..images.lists import ImageList
+    from ..places.truth_making import make_ground_truth
+
+    if arguments.out.suffix.lower() not in (".npz", ".csv"):
+        raise ConfigError(f"{arguments.out}: a ground truth is written as .npz or .csv")
+    sides = (arguments.queries, arguments.database)
+    queries, database = (ImageList.read_either(path, arguments.root) for path in sides)
+    source = arguments.source
+    if source is not None:
+        source = [word.lower() if word.lower() in SOURCES else word for word in source]
+        kinds = [word for word in source if word in SOURCES]
+        if kinds and len(source) > 1:
+            raise ConfigError(f"--from {' '.join(source)}: {kinds[0]} stands alone")
+        source = kinds[0] if kinds else [Path(word) for word in source]
+    with bar("read positions") as progress:
+        truth = make_ground_truth(
+            queries,
+            database,
+            source,
+            radius=arguments.radius,
+            heading_limit=arguments.heading_limit,
+            frames=arguments.frames,
+            frame_step=arguments.frame_step,
+            progress=progress,
+        )
+    both = {queries.path(row).resolve() for row in range(len(queries))} & {
+        database.path(row).resolve() for row in range(len(database))
+    }
+    if both:
+        log.warning("%d photos are both query and database: each is a positive of itself", len(both))
+    truth.write(arguments.out)
+    print(truth.describe())
+    print(f"written to {arguments.out}")

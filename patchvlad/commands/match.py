@@ -1,0 +1,307 @@
+"""patchvlad match: two sets of photos or stores to rankings and recall."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import __version__
+from ..errors import ConfigError, GroundTruthError, MismatchError
+from .counting import counting, warn_of_departures
+from .extract import Extracting, extract_photos
+from .options import (
+    add_counting_options,
+    add_extraction_options,
+    add_matcher_option,
+    add_model_options,
+    add_root_option,
+    at_least,
+    preset_of,
+)
+from .preset import Preset, by_preset
+from .process import lone_workers
+from .progress import bar
+
+if TYPE_CHECKING:
+    from ..features.global_descriptors import GlobalDescriptors
+    from ..features.store import FeatureStore
+    from ..images.lists import ImageList
+    from ..images.sides import Names, Sides
+    from ..places.ground_truth import GroundTruth
+    from ..results.folder import Making, Results
+    from ..search.plan import Plan
+    from ..search.ranking import Ranking
+
+EXAMPLE = "patchvlad match --queries photos/q --database photos/db --out results --ground-truth photos/gt.csv"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    count, whole = at_least(1), at_least(0)
+    for name in ("queries", "database"):
+        parser.add_argument(
+            f"--{name}", type=Path, required=True, metavar="X", help="photos (folder or list file) or a store"
+        )
+    parser.add_argument("--out", type=Path, required=True, metavar="RESULTS", help="folder for rankings and recalls")
+    add_root_option(parser)
+    parser.add_argument(
+        "--ground-truth", type=Path, metavar="G", help=".npz (utmQ, utmDb, posDistThr) or .csv (query, positives)"
+    )
+    parser.add_argument("--radius", type=float, metavar="M", help="metres within which images are positives (for .npz)")
+    decided = by_preset(lambda preset: preset.plan.candidates)
+    parser.add_argument(
+        "--candidates", type=count, metavar="N", help=f"images retrieved per query (default: {decided})"
+    )
+    parser.add_argument("--rerank", type=whole, metavar="N", help="how many of them to re-rank, 0: none (default: all)")
+    parser.add_argument(
+        "--time-budget", type=count, metavar="MS", help="re-rank as many as fit into so many milliseconds per query"
+    )
+    parser.add_argument(
+        "--descriptors",
+        type=Path,
+        nargs=2,
+        metavar=("Q", "D"),
+        help="retrieve by these global descriptors of another method (.npy or hloc's .h5), and re-rank by patches",
+    )
+    add_counting_options(parser)
+    parser.add_argument(
+        "--figures", type=whole, default=0, metavar="N", help="draw the first N queries' best matches (default: 0)"
+    )
+    add_matcher_option(parser)
+    add_model_options(parser)
+    add_extraction_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Finds what can be wrong without a look at a photo, then extracts what is no store yet, searches and measures."""
+    from ..features.store import FeatureStore, is_store
+    from ..images.lists import ImageList
+    from ..images.sides import Sides
+    from ..model.devices import usable_device
+    from ..results.folder import check_free, stores_of
+    from ..search.searching import check_whole_groups
+
+    paths = Sides(arguments.queries, arguments.database)
+    sources: Sides[FeatureStore | ImageList] = paths.map(
+        lambda path: FeatureStore(path) if is_store(path) else ImageList.read_either(path, arguments.root)
+    )
+    stores = [side for side in sources if isinstance(side, FeatureStore)]
+    preset = preset_of(arguments, *stores)
+    if arguments.figures and (stores or preset.description.pooling != "patchnetvlad"):
+        raise ConfigError("--figures needs photos for --queries and --database, not stores, and a preset with patches")
+    for store in stores:
+        preset.description.check_store(store, preset.name)
+    names: Names = sources.map(lambda side: side.names)
+    check_free(arguments.out, names, arguments.overwrite)
+    truth = read_truth(arguments.ground_truth, arguments.radius, names)
+    group, denominator = counting(arguments)
+    warn_of_departures(arguments, truth, denominator)
+    plan = preset.to_search(
+        candidates=arguments.candidates or max(preset.ks),
+        depth=arguments.rerank,
+        time_budget=None if arguments.time_budget is None else arguments.time_budget / 1000,
+        group=group,
+    )
+    check_whole_groups(len(names.database), group)
+    descriptors = _other_descriptors(arguments, names)
+    described = _described(sources, preset, stores_of(arguments.out), arguments)
+    device = usable_device(arguments.device)
+    asked = Asking(preset, plan, truth, denominator, arguments.out, descriptors, device)
+    results, drawn = match_stores(described, asked, _drawing(arguments, preset, plan, sources, described))
+    print_results(results)
+    figures = f", {len(drawn)} pictures in {drawn[0].parent}" if drawn else ""
+    print(f"written to {arguments.out}{figures}")
+
+
+def read_truth(path: Path | None, radius: float | None, names: "Names") -> "GroundTruth | None":
+    """Reads the ground truth of images of these names, if there is one; `radius` in metres overrides the file's."""
+    from ..places.ground_truth import GroundTruth
+
+    if path is None and radius is not None:
+        raise GroundTruthError("a radius means nothing without a ground truth: give both")
+    return None if path is None else GroundTruth.read(path, names.queries, names.database, radius)
+
+
+def _other_descriptors(arguments: argparse.Namespace, names: "Names") -> "Sides[GlobalDescriptors] | None":
+    from ..features.global_descriptors import read_global_descriptors
+    from ..images.names import FOLDERS
+    from ..images.sides import Sides
+
+    if arguments.descriptors is None:
+        return None
+    others = FOLDERS["database"], FOLDERS["queries"]
+    return Sides(*map(read_global_descriptors, arguments.descriptors, names, others))
+
+
+def _described(
+    sources: "Sides[FeatureStore | ImageList]",
+    preset: Preset,
+    folders: "Sides[Path]",
+    arguments: argparse.Namespace,
+) -> "Sides[FeatureStore]":
+    """Stores of both sides; photos that have none are extracted."""
+    from ..features.extraction import recipe_of
+    from ..features.store import FeatureStore
+    from ..images.lists import ImageList
+    from ..images.sides import Sides
+
+    if not any(isinstance(side, ImageList) for side in sources):
+        return Sides(*(side for side in sources if isinstance(side, FeatureStore)))
+    model = preset.description.load(arguments.device)
+    for side in sources:
+        if isinstance(side, FeatureStore):
+            differences = side.recipe.differences(recipe_of(model, preset.description.size or side.recipe.size))
+            if differences:
+                raise MismatchError(
+                    f"{side.folder} and preset {preset.name} do not belong together: {'; '.join(differences)}. "
+                    "Give the preset or config, and the model, that the store was extracted with"
+                )
+    how = Extracting.of(arguments)
+    return Sides(
+        *(
+            side if isinstance(side, FeatureStore) else extract_photos(folder, side, preset, model, how)
+            for side, folder in zip(sources, folders, strict=True)
+        )
+    )
+
+
+def _drawing(
+    arguments: argparse.Namespace,
+    preset: Preset,
+    plan: "Plan",
+    sources: "Sides[FeatureStore | ImageList]",
+    stores: "Sides[FeatureStore]",
+) -> "Callable[[Ranking, Path], list[Path]] | None":
+    """What draws the best matches of the first queries into a folder, if that is asked."""
+    from ..images.lists import ImageList
+    from ..images.sides import Sides
+    from .drawing import draw_best
+
+    if not arguments.figures:
+        return None
+    photos = Sides(*(side for side in sources if isinstance(side, ImageList)))
+    return lambda ranking, folder: draw_best(ranking, stores, photos, plan, folder, arguments.figures)
+
+
+# --- shared with the reference's command ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What is asked of two stores.
+
+    Attributes:
+        preset: that the stores were made by.
+        plan: how to search.
+        truth: what recall is measured by, if it is.
+        denominator: see `recall`.
+        out: the results folder.
+        descriptors: of another method, which retrieve in place of the stores' own.
+        device: where patch descriptors are compared.
+    """
+
+    preset: Preset
+    plan: "Plan"
+    truth: "GroundTruth | None"
+    denominator: str
+    out: Path
+    descriptors: "Sides[GlobalDescriptors] | None" = None
+    device: str = "cpu"
+
+
+def match_stores(
+    stores: "Sides[FeatureStore]", asked: Asking, draw: "Callable[[Ranking, Path], list[Path]] | None" = None
+) -> "tuple[Shown, list[Path]]":
+    """Searches, measures and writes the results folder; returns what to print, and the pictures drawn."""
+    from ..evaluate.metrics import recall
+    from ..results.folder import RERANKED, RETRIEVED, Results, write_results
+    from ..search.searching import search
+
+    for store in stores:
+        asked.preset.description.check_store(store, asked.preset.name)
+    with bar("re-rank") as progress, lone_workers() as workers:
+        found = search(
+            stores,
+            asked.plan,
+            descriptors=asked.descriptors,
+            device=asked.device,
+            workers=workers,
+            progress=progress,
+        )
+    stages = {RETRIEVED: found.retrieved} | ({} if found.reranked is None else {RERANKED: found.reranked})
+    recalls = {}
+    counted = ""
+    if asked.truth is not None:
+        measured = {stage: recall(r, asked.truth, asked.preset.ks, asked.denominator) for stage, r in stages.items()}
+        recalls = {stage: one.values for stage, one in measured.items()}
+        counted = measured[RETRIEVED].describe()
+    over = f"{counted}; recall over {asked.denominator} queries" if counted else ""
+    making = _making(asked, stores, found.retrieved)
+    results = Results(stores.map(lambda store: store.names), stages, making, recalls, over)
+    drawn = write_results(asked.out, results, None if draw is None else lambda folder: draw(found.ranking, folder))
+    return Shown(results, asked.truth, dict(zip(stages, found.seconds, strict=False)), counted), drawn
+
+
+def _making(asked: Asking, stores: "Sides[FeatureStore]", retrieved: "Ranking") -> "Making":
+    """How numbers can be made again."""
+    from ..results.folder import Making
+
+    recipe, manifest, plan = stores.database.recipe, stores.database.manifest, asked.plan
+    queries, database = ({"images": len(store), "sha256": store.manifest.images_sha256} for store in stores)
+    return Making(
+        patchvlad=__version__,
+        preset=asked.preset.name,
+        model=recipe.model,
+        fingerprint=recipe.fingerprint,
+        image_size=recipe.size,
+        precision=manifest.precision,
+        store_dtype=manifest.dtype,
+        patch_sizes=tuple(recipe.patch_grids()),
+        matcher=plan.matcher,
+        weights=plan.weights,
+        candidates=min(plan.candidates, retrieved.indices.shape[1]),
+        reranked=plan.depth,
+        time_budget=plan.time_budget,
+        group=plan.group,
+        retrieved_by="other descriptors" if asked.descriptors else plan.candidates_file or "own descriptors",
+        queries=queries,
+        database=database,
+    )
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Results, and what is said of them besides."""
+
+    results: "Results"
+    truth: "GroundTruth | None"
+    seconds: dict[str, float]
+    counted: str
+
+
+def print_results(shown: Shown, most: int = 20) -> None:
+    """Recall before and after re-ranking, times, and the best matches of a few queries."""
+    ranking, truth = shown.results.ranking, shown.truth
+    queries = max(len(ranking.query_names), 1)
+    if truth is None or len(ranking.query_names) <= most:
+        print("query -> best matches (a score compares candidates of one query)")
+        for row, query in enumerate(ranking.query_names[:most]):
+            best = []
+            for index, score in list(zip(ranking.indices[row], ranking.scores[row], strict=True))[:3]:
+                if index >= 0:
+                    right = "*" if truth is not None and index in truth.positives[row] else ""
+                    best.append(f"{ranking.database_names[index]}{right} {score:.2f}")
+            print(f"  {query} -> {', '.join(best) or 'nothing'}")
+        if len(ranking.query_names) > most:
+            print(f"  ... and {len(ranking.query_names) - most} more queries")
+        if truth is not None:
+            print("  * is a right place")
+    for stage, seconds in shown.seconds.items():
+        print(f"{stage}: {1000 * seconds / queries:.0f} ms per query")
+    if shown.results.recalls:
+        ks = list(next(iter(shown.results.recalls.values())))
+        print("recall [%]    " + "".join(f"{'@' + str(k):>7}" for k in ks))
+        for stage, values in shown.results.recalls.items():
+            print(f"{stage:14}" + "".join(f"{100 * value:7.1f}" for value in values.values()))
+        print(shown.counted)

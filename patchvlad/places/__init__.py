@@ -1,0 +1,1 @@
+"""Places: where photos were taken, which of them show the same place, and how published benchmarks count."""

@@ -1,0 +1,223 @@
+"""Which database images show the place of a query: the positives. Made from positions or labels, read, written."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import GroundTruthError
+from .nearby import check_headings, label_points, looking_alike, within
+from .registry import TRUTH_FILES
+
+UNITS = ("m", "frames", "labels")
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """Positives of every query, by row.
+
+    Attributes:
+        positives: for each query the (n,) int64 rows of its positives in the database, ascending; empty where none.
+        database: number of database images.
+        protocol: how a positive is defined, in words.
+        query_names, database_names: the images that rows stand for; None where the file does not name them.
+        points: (Q, d) and (B, d) positions in `unit`, or None where positives are listed.
+        unit: of the points: "m", "frames" (numbers along a drive), or "labels" (equal where the place is).
+        complete: whether the database is known to hold these images and no others.
+    """
+
+    positives: tuple[np.ndarray, ...]
+    database: int
+    protocol: str
+    query_names: tuple[str, ...] | None = None
+    database_names: tuple[str, ...] | None = None
+    points: tuple[np.ndarray, np.ndarray] | None = None
+    radius: float | None = None
+    unit: str = "m"
+    headings: tuple[np.ndarray, np.ndarray] | None = None
+    heading_limit: float | None = None
+    complete: bool = True
+
+    def __len__(self) -> int:
+        return len(self.positives)
+
+    @property
+    def without_positives(self) -> int:
+        """Queries that cannot be answered."""
+        return sum(len(rows) == 0 for rows in self.positives)
+
+    @property
+    def answerable(self) -> np.ndarray:
+        """(Q,) bool: queries with a positive."""
+        return np.array([len(rows) > 0 for rows in self.positives], dtype=bool)
+
+    @classmethod
+    def from_positions(
+        cls,
+        queries: np.ndarray,
+        database: np.ndarray,
+        radius: float,
+        *,
+        headings: tuple[np.ndarray, np.ndarray] | None = None,
+        heading_limit: float | None = None,
+        unit: str = "m",
+    ) -> "GroundTruth":
+        """Positives are within `radius`, the border included.
+
+        Args:
+            queries, database: (Q, d) and (B, d) positions in metres, or frame numbers.
+            radius: in the same unit.
+            headings: (Q,) and (B,) degrees clockwise from north.
+            heading_limit: degrees by which the headings of positives differ at most.
+            unit: "m", "frames", or "labels".
+
+        Raises:
+            GroundTruthError: a number that is not finite, another shape, or a heading that is needed and unknown.
+        """
+        for name, values in (("query", queries), ("database", database)):
+            if values.ndim != 2 or not np.isfinite(values).all():
+                raise GroundTruthError(f"{name} positions must be finite numbers in rows of equal length")
+        if queries.shape[1] != database.shape[1]:
+            raise GroundTruthError(
+                f"query positions have {queries.shape[1]} columns, database ones {database.shape[1]}"
+            )
+        if not 0 <= radius < np.inf:
+            raise GroundTruthError(f"the radius must be at least 0 m, not {radius}")
+        check_headings(headings or (), heading_limit)
+        positives = tuple(within(queries, database, radius))
+        reach = f"{radius:g} {unit.removesuffix('s') if radius == 1 else unit}"
+        protocol = f"positives within {reach}" if unit != "labels" else "positives of the same label"
+        if heading_limit is None or headings is None:
+            headings = None
+        else:
+            positives = tuple(
+                rows[looking_alike(headings[0][query], headings[1][rows], heading_limit)]
+                for query, rows in enumerate(positives)
+            )
+            protocol += f" and {heading_limit:g} degrees of heading"
+        return cls(
+            positives,
+            len(database),
+            protocol,
+            points=(queries, database),
+            radius=radius,
+            unit=unit,
+            headings=headings,
+            heading_limit=heading_limit,
+        )
+
+    @classmethod
+    def from_labels(cls, queries: Sequence[str], database: Sequence[str]) -> "GroundTruth":
+        """Positives have the same place label."""
+        query_points, database_points = label_points(queries, database)
+        return cls.from_positions(query_points, database_points, 0, unit="labels")
+
+    @classmethod
+    def from_rows(cls, positives: Sequence[Sequence[int]], database: int, protocol: str) -> "GroundTruth":
+        """Positives listed by row.
+
+        Raises:
+            GroundTruthError: a row that the database does not have.
+        """
+        arrays = tuple(np.unique(np.array(rows, dtype=np.int64)) for rows in positives)
+        for query, rows in enumerate(arrays):
+            if len(rows) and (rows[0] < 0 or rows[-1] >= database):
+                wrong = rows[-1] if rows[-1] >= database else rows[0]
+                raise GroundTruthError(
+                    f"query {query} has the positive {wrong}, but the database has {database} images: use the image "
+                    "list that the ground truth was made for"
+                )
+        return cls(arrays, database, protocol)
+
+    def named(self, query_names: Sequence[str], database_names: Sequence[str]) -> "GroundTruth":
+        """The same of images of these names.
+
+        Raises:
+            GroundTruthError: there are more or fewer of them.
+        """
+        check_counts("the ground truth", self, query_names, database_names)
+        return replace(self, query_names=tuple(query_names), database_names=tuple(database_names))
+
+    @classmethod
+    def read(
+        cls,
+        path: str | os.PathLike,
+        query_names: Sequence[str] | None = None,
+        database_names: Sequence[str] | None = None,
+        radius: float | None = None,
+    ) -> "GroundTruth":
+        """Reads a ground truth: .npz (the reference's or ours), .csv of query and positives, or VPR-Bench's .npy.
+
+        Args:
+            path: the file.
+            query_names, database_names: the images that rows stand for. A .npy needs them, of an .npz they check the
+                lengths, and the names if it has any. A csv's names may lead through other folders than the images'
+                ("queries/1.jpg" for "1.jpg"); without names given, those of the csv count, and the database may hold
+                more.
+            radius: in metres or frames, overrides an .npz's posDistThr.
+
+        Raises:
+            GroundTruthError: no such file, another kind of file, or one of other images.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise GroundTruthError(f"{path} does not exist: give an .npz (utmQ, utmDb, posDistThr) or a .csv")
+        kind = path.suffix.lower()
+        file = TRUTH_FILES[kind if kind in TRUTH_FILES else ".npz"]
+        if file.lists_positives and radius is not None:
+            raise GroundTruthError(f"{path} lists positives: a radius does not apply")
+        return file.read(path, query_names, database_names, radius)
+
+    def write(self, path: str | os.PathLike) -> None:
+        """Writes an .npz that the reference reads, with names and headings beside its own three arrays, or a .csv.
+
+        Raises:
+            GroundTruthError: another suffix, or what the format cannot hold.
+        """
+        path = Path(path)
+        kind = path.suffix.lower()
+        if kind not in TRUTH_FILES or TRUTH_FILES[kind].write is None:
+            raise GroundTruthError(f"{path}: a ground truth is written as .npz or .csv")
+        TRUTH_FILES[kind].write(path, self)
+
+    def describe(self) -> str:
+        """How many queries have how many positives, in a line for each range, and which have none."""
+        counts = np.array([len(rows) for rows in self.positives], dtype=np.int64)
+        lines = [f"{len(self)} queries, {self.database} database images, {self.protocol}"]
+        for first, last in ((0, 0), (1, 1), (2, 5), (6, 20), (21, None)):
+            many = int(((counts >= first) & (counts <= (np.inf if last is None else last))).sum())
+            said = f"{first}" if first == last else f"{first} to {last}" if last else f"{first} and more"
+            lines += [f"{said:>11} positive{' ' if last == 1 else 's'}: {many:6} queries"] if many else []
+        if self.query_names is not None and self.without_positives:
+            none = [name for name, many in zip(self.query_names, counts, strict=True) if not many]
+            lines.append(f"without any: {', '.join(none[:5])}{', ...' if len(none) > 5 else ''}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class TruthFile:
+    """How files of one kind are read and written.
+
+    Attributes:
+        read: (path, query names or None, database names or None, radius or None) -> GroundTruth.
+        write: (path, GroundTruth); None where files of the kind are not written.
+        lists_positives: whether a radius means nothing.
+    """
+
+    read: Callable[[Path, Sequence[str] | None, Sequence[str] | None, float | None], GroundTruth]
+    write: Callable[[Path, GroundTruth], None] | None = None
+    lists_positives: bool = False
+
+
+def check_counts(
+    source: object, truth: GroundTruth, query_names: Sequence[str] | None, database_names: Sequence[str] | None
+) -> None:
+    """Raises GroundTruthError unless there are as many names, where there are any, as the truth has rows."""
+    for kind, names, count in (("queries", query_names, len(truth)), ("database", database_names, truth.database)):
+        if names is not None and len(names) != count:
+            raise GroundTruthError(
+                f"{source} has positions of {count} images for the {kind}, but {len(names)} were given: "
+                "use the image list that the ground truth was made for"
+            )

@@ -1,0 +1,144 @@
+"""Where photos were taken, and all photos in one frame, in metres.
+
+Degrees and UTM of different zones become UTM of the zone in the photos' middle, where its scale is true to a
+thousandth; for photos that lie further apart, metres from the Earth's centre, whose straight distances are those along
+the ground to a thousandth up to 1,000 km, everywhere.
+"""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import GroundTruthError
+from ..images.sides import Sides
+from . import geodesy
+
+log = logging.getLogger(__name__)
+
+TRUE_SCALE = 1e-3  # by which a metre of UTM may differ from one on the ground
+WIDE = 400e3  # metres of easting, more than photos of one town and of its zone have
+FAR, NEAR = 500e3, 50e3  # metres: database and queries are further apart than this, and would be nearer swapped
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where N photos were taken, as their source says it: in UTM, in degrees, or both.
+
+    Attributes:
+        source: file or folder, for messages.
+        names: (N) of the photos, for messages.
+        utm: (N, 2) easting and northing in metres, or None.
+        zones: (N) such as "32N"; "32" where the hemisphere is not known, "" where the zone is not.
+        degrees: (N, 2) latitude and longitude, WGS84, or None.
+        headings: (N,) degrees clockwise from north, NaN where unknown.
+    """
+
+    source: str
+    names: tuple[str, ...]
+    utm: np.ndarray | None
+    zones: tuple[str, ...]
+    degrees: np.ndarray | None
+    headings: np.ndarray
+
+    def check(self) -> "Located":
+        """Raises GroundTruthError for a photo without a position, or one that is not on Earth."""
+        values = self.utm if self.utm is not None else self.degrees
+        assert values is not None
+        for row in np.flatnonzero(~np.isfinite(values).all(axis=1))[:1]:
+            missing = int((~np.isfinite(values).all(axis=1)).sum())
+            raise GroundTruthError(
+                f"{self.source}: {self.names[row]} has no position ({missing} of {len(values)} have none): "
+                "give it one, or leave it out"
+            )
+        if self.utm is None:
+            for row in np.flatnonzero((np.abs(values) > (90, 180)).any(axis=1))[:1]:
+                swapped = " Latitude and longitude seem to be swapped." if abs(values[row, 1]) <= 90 else ""
+                raise GroundTruthError(
+                    f"{self.source}: {self.names[row]} lies at {values[row, 0]:g}, {values[row, 1]:g}, which is no "
+                    f"latitude and longitude in degrees.{swapped}"
+                )
+        return self
+
+
+def in_one_frame(located: Sides[Located]) -> tuple[Sides[np.ndarray], str]:
+    """Both sides as points of one frame, in metres.
+
+    Returns:
+        (Q, 2) and (B, 2) of UTM, or (Q, 3) and (B, 3) from the Earth's centre; the frame in words.
+
+    Raises:
+        GroundTruthError: a photo has no position, or the zones of UTM are unknown where they must be known.
+    """
+    both = located.map(Located.check)
+    source = located.queries.source
+    if all(side.utm is not None for side in both):
+        zones = sorted({zone for side in both for zone in side.zones}, key=len)
+        if all(zone in (zones[-1], zones[-1].rstrip("NS")) for zone in zones) and (len(zones) <= 1 or zones[0]):
+            queries, database = (side.utm for side in both if side.utm is not None)
+            _warn_if_strange(queries, database, source, bool(zones and zones[-1]))
+            return Sides(queries, database), f"UTM zone {zones[-1]}" if zones and zones[-1] else "UTM"
+    degrees = both.map(_degrees)
+    _warn_if_swapped_degrees(degrees.queries, degrees.database, source)
+    every = np.concatenate(list(degrees))
+    if not len(every):
+        return Sides(np.zeros((0, 2)), np.zeros((0, 2))), "UTM"
+    zone = geodesy.zone_of_middle(every)
+    if np.abs(geodesy.scale(every, zone) - 1).max() <= TRUE_SCALE:
+        return degrees.map(lambda values: geodesy.to_utm(values, zone)), f"UTM zone {zone}"
+    return degrees.map(geodesy.earth_centred), "metres from the Earth's centre"
+
+
+def _degrees(side: Located) -> np.ndarray:
+    """(N, 2) latitude and longitude of positions in whatever zones."""
+    if side.degrees is not None:
+        return side.degrees
+    assert side.utm is not None
+    unknown = [name for name, zone in zip(side.names, side.zones, strict=True) if zone[-1:] not in ("N", "S")]
+    if unknown:
+        raise GroundTruthError(
+            f"{side.source}: these photos lie in different UTM zones, and {unknown[0]} does not say in which, with the "
+            "letter of its hemisphere: name all zones, or give latitudes and longitudes"
+        )
+    return geodesy.from_utm(side.utm, side.zones)
+
+
+def _warn_if_swapped_degrees(queries: np.ndarray, database: np.ndarray, source: str) -> None:
+    """Two sets of photos on two continents, that would lie in one town if one's columns were swapped."""
+    if not len(queries) or not len(database) or (np.abs(queries[:, 1]) > 90).any():
+        return
+    there = geodesy.earth_centred(database)
+    given, swapped = (_gap(geodesy.earth_centred(side), there) for side in (queries, queries[:, ::-1]))
+    if given > FAR and swapped < NEAR:
+        log.warning(
+            "%s: queries and database lie %.0f km apart, and would meet if latitude and longitude were swapped in one "
+            "of them: check the columns",
+            source,
+            given / 1000,
+        )
+
+
+def _warn_if_strange(queries: np.ndarray, database: np.ndarray, source: str, zoned: bool) -> None:
+    """Likewise for easting and northing; and for those that can hardly be metres of one zone."""
+    if not len(queries) or not len(database):
+        return
+    given, swapped = _gap(queries, database), _gap(queries[:, ::-1], database)
+    if given > FAR and swapped < NEAR:
+        log.warning(
+            "%s: queries and database lie %.0f km apart, and would meet if easting and northing were swapped in one of "
+            "them: check the columns",
+            source,
+            given / 1000,
+        )
+    if zoned:
+        return
+    if np.ptp(np.concatenate([queries, database])[:, 0]) > WIDE:
+        log.warning("%s: eastings differ by more than a UTM zone is wide: name the zones if there are several", source)
+    every = np.abs(np.concatenate([queries, database]))
+    if (every <= (90, 180)).all() and (every % 1).any() and np.ptp(every, axis=0).max() < 1:
+        log.warning("%s: eastings and northings this small look like degrees: metres are expected", source)
+
+
+def _gap(queries: np.ndarray, database: np.ndarray) -> float:
+    """Metres between the middles of two sets."""
+    return float(np.linalg.norm(np.median(queries, axis=0) - np.median(database, axis=0)))

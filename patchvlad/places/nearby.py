@@ -1,0 +1,52 @@
+"""Which photos show the same place: within a radius, looking the same way, of one label, of one region."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from natsort import natsorted
+from scipy.spatial import cKDTree
+
+from ..errors import GroundTruthError
+
+LABEL_SPACING = 1e6  # metres between the points that stand for two labels
+REGION_SPACING = 1e7  # metres by which regions are moved apart
+
+
+def within(queries: np.ndarray, database: np.ndarray, radius: float) -> list[np.ndarray]:
+    """(Q, d) and (B, d) points -> for each query the (n,) rows within `radius`, the border included, ascending."""
+    found = cKDTree(database).query_ball_point(queries, radius, return_sorted=True)
+    return [np.array(rows, dtype=np.int64) for rows in found]
+
+
+def looking_alike(heading: float, others: np.ndarray, limit: float | None) -> np.ndarray:
+    """(n,) bool: which of the headings (n,) differ from one by at most `limit` degrees; all of them without a limit."""
+    if limit is None:
+        return np.ones(len(others), dtype=bool)
+    return np.abs((others - heading + 180) % 360 - 180) <= limit
+
+
+def check_headings(headings: Sequence[np.ndarray], limit: float | None) -> None:
+    """Raises GroundTruthError if headings are limited, but not by an angle, or not all of them are known."""
+    if limit is None:
+        return
+    if not 0 <= limit <= 180:
+        raise GroundTruthError(f"headings differ by 0 to 180 degrees, not by {limit:g}")
+    unknown = sum(int((~np.isfinite(side)).sum()) for side in headings)
+    if unknown or not headings:
+        some = f"{unknown} photos" if unknown else "the photos"
+        raise GroundTruthError(
+            f"headings cannot be limited to {limit:g} degrees: {some} have none. Give headings, or no limit"
+        )
+
+
+def label_points(*sides: Sequence[str]) -> list[np.ndarray]:
+    """Points (N, 1) that stand for the place labels of each side: the same for the same label, far apart for others."""
+    number = {label: row for row, label in enumerate(natsorted({label for side in sides for label in side}))}
+    return [np.array([LABEL_SPACING * number[label] for label in side]).reshape(-1, 1) for side in sides]
+
+
+def apart(points: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """Points (N, d) with those of different regions, whole numbers (N,), moved far apart: they never meet."""
+    moved = np.array(points, dtype=np.float64)
+    moved[:, 0] += REGION_SPACING * regions
+    return moved

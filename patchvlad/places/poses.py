@@ -1,0 +1,200 @@
+"""Camera poses, read from the benchmarks' files.
+
+A pose maps the world to the camera, x_camera = R(q) x_world + t, so the camera stands at -R(q)^T t.
+"""
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from ..errors import GroundTruthError
+from ..images.lists import SUFFIXES
+from ..images.names import finder
+from .registry import POSE_FORMATS
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Poses:
+    """Poses of N images.
+
+    Attributes:
+        names: (N).
+        rotations: (N, 4) unit quaternions qw, qx, qy, qz, world to camera; NaN where there is no pose.
+        translations: (N, 3) tx, ty, tz in metres, world to camera.
+    """
+
+    names: tuple[str, ...]
+    rotations: np.ndarray
+    translations: np.ndarray
+
+    @property
+    def centres(self) -> np.ndarray:
+        """(N, 3) where the cameras stand, in metres."""
+        return -rotation_of(self.rotations).inv().apply(self.translations)
+
+    def of(self, names: Sequence[str], source: str | os.PathLike, kind: str) -> "Poses":
+        """Those of images of these names, NaN for images without one; leading folders and suffixes may differ.
+
+        Raises:
+            GroundTruthError: no image has a pose.
+        """
+        theirs, ours = (tuple(map(_without_suffix, side)) for side in (self.names, names))
+        if len(set(theirs)) < len(set(self.names)) or len(set(ours)) < len(set(names)):
+            theirs, ours = self.names, tuple(names)  # suffixes tell images apart
+        row_of = finder(source, kind, ours, theirs)
+        rotations, translations = np.full((len(names), 4), np.nan), np.full((len(names), 3), np.nan)
+        for theirs_row, name in enumerate(theirs):
+            row = row_of(name)
+            if row is not None:
+                turned = abs(float(rotations[row] @ self.rotations[theirs_row]))  # 1 for q and for -q
+                moved = np.abs(translations[row] - self.translations[theirs_row]).max()
+                if turned < 1 - 1e-6 or moved > 1e-3:
+                    raise GroundTruthError(f"{source} has two poses of {self.names[theirs_row]} that differ")
+                rotations[row], translations[row] = self.rotations[theirs_row], self.translations[theirs_row]
+        found = Poses(tuple(names), rotations, translations)
+        without = np.flatnonzero(~found.known)
+        if len(without):
+            log.warning(
+                "%s has no pose of %d of %d images of the %s, such as %s",
+                *(source, len(without), len(names), kind, names[without[0]]),
+            )
+        return found
+
+    @property
+    def known(self) -> np.ndarray:
+        """(N,) bool."""
+        return np.isfinite(self.rotations).all(axis=1) & np.isfinite(self.translations).all(axis=1)
+
+
+def read_poses(paths: Iterable[Path], form: str | None = None) -> Poses:
+    """Reads poses of one or several files.
+
+    Args:
+        paths: text files, or folders of kapture.
+        form: "ltvl" (name qw qx qy qz tx ty tz, world to camera), "cmu" (name qw qx qy qz cx cy cz, the last three the
+            camera's position), "robotcar" (name and the 16 numbers of the matrix camera to world), "kapture" (a folder
+            with sensors/); None tells by what is there: folders are kapture, 16 numbers RobotCar, CMU's own file
+            names CMU, all else LTVL.
+
+    Raises:
+        GroundTruthError: a file that cannot be read so.
+    """
+    if form is not None and form not in POSE_FORMATS:
+        raise GroundTruthError(f"unknown format of poses {form!r}: choose from {', '.join(POSE_FORMATS)}")
+    read = [
+        _read_kapture(path) if kind == "kapture" else _read_text(path, kind)
+        for path, kind in ((path, form or format_of(path)) for path in paths)
+    ]
+    return Poses(
+        tuple(name for poses in read for name in poses.names),
+        np.concatenate([poses.rotations for poses in read]),
+        np.concatenate([poses.translations for poses in read]),
+    )
+
+
+def _without_suffix(name: str) -> str:
+    """Names without the suffix of an image, if they have one."""
+    front, suffix = os.path.splitext(name)
+    return front if suffix.lower() in SUFFIXES else name
+
+
+def format_of(path: Path) -> str:
+    """The format that a path seems to be of, by its name and its first line."""
+    if path.is_dir():
+        return "kapture"
+    if path.name.startswith("ground-truth-database-images") or path.parent.name == "camera-poses":
+        return "cmu"
+    lines = (line.split() for line in _lines(path) if line.strip() and not line.startswith("#"))
+    return "robotcar" if len(next(lines, ())) == 17 else "ltvl"
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise GroundTruthError(f"{path} cannot be read as poses ({error})") from error
+
+
+def _read_text(path: Path, form: str) -> Poses:
+    names, rotations, translations = [], [], []
+    for number, line in enumerate(_lines(path), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, *said = line.split()
+        try:
+            rotation, translation = _pose([float(value) for value in said], form)
+        except ValueError as error:
+            raise GroundTruthError(
+                f"{path}, line {number}: {error}; it should read name qw qx qy qz tx ty tz, or name and a 4 x 4 matrix"
+            ) from error
+        names.append(name)
+        rotations.append(rotation)
+        translations.append(translation)
+    if not names:
+        raise GroundTruthError(f"{path} is empty: it holds no pose")
+    return Poses(tuple(names), np.array(rotations), np.array(translations))
+
+
+def _pose(values: Sequence[float], form: str) -> tuple[np.ndarray, np.ndarray]:
+    """(4,) and (3,) of the numbers behind a name."""
+    if not np.isfinite(values).all():
+        raise ValueError("a number that is not finite")
+    if len(values) == 16 and form == "robotcar":
+        matrix = np.array(values).reshape(4, 4)
+        if not np.allclose(matrix[3], (0, 0, 0, 1)) or not np.allclose(
+            matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-2
+        ):
+            raise ValueError("a matrix that is no pose: its last row must be 0 0 0 1")
+        to_camera = Rotation.from_matrix(matrix[:3, :3]).inv()
+        return np.roll(to_camera.as_quat(), 1), -to_camera.apply(matrix[:3, 3])
+    if len(values) != 7 or form == "robotcar":
+        raise ValueError(f"{len(values)} numbers")
+    rotation = np.array(values[:4])
+    if abs(np.linalg.norm(rotation) - 1) > 0.01:
+        raise ValueError(f"a quaternion of length {np.linalg.norm(rotation):.3g}")
+    rotation /= np.linalg.norm(rotation)
+    third = np.array(values[4:])
+    return rotation, -rotation_of(rotation[None]).apply(third[None])[0] if form == "cmu" else third
+
+
+def _read_kapture(folder: Path) -> Poses:
+    """sensors/records_camera.txt and sensors/trajectories.txt; cameras on rigs are not followed."""
+    sensors = folder / "sensors"
+    records = {tuple(row[:2]): row[2] for row in _table(sensors / "records_camera.txt", 3)}
+    names, rotations, translations = [], [], []
+    for row in _table(sensors / "trajectories.txt", 9):
+        name = records.get((row[0], row[1]))
+        try:
+            rotation, translation = _pose([float(value) for value in row[2:9]], "ltvl")
+        except ValueError as error:
+            raise GroundTruthError(f"{sensors / 'trajectories.txt'}: {', '.join(row)}: {error}") from error
+        if name is not None:
+            names.append(name)
+            rotations.append(rotation)
+            translations.append(translation)
+    if not names:
+        raise GroundTruthError(f"{folder}: no image of sensors/records_camera.txt has a pose of its own")
+    return Poses(tuple(names), np.array(rotations), np.array(translations))
+
+
+def _table(path: Path, columns: int) -> list[list[str]]:
+    lines = (line for line in _lines(path) if line.strip() and not line.startswith("#"))
+    rows = [[part.strip() for part in line.split(",")] for line in lines]
+    if any(len(row) < columns for row in rows):
+        raise GroundTruthError(f"{path} has a line with fewer than {columns} fields: is it kapture's?")
+    return rows
+
+
+def rotation_of(quaternions: np.ndarray) -> Rotation:
+    """(N, 4) qw, qx, qy, qz -> N rotations."""
+    return Rotation.from_quat(np.roll(quaternions.reshape(-1, 4), -1, axis=1))

@@ -1,0 +1,116 @@
+"""Positions and labels in tables: a csv with a line per photo.
+
+Columns: `image`, and `lat` and `lon`, or `easting` and `northing` (and `zone`), or `place`; `heading` if there.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import GroundTruthError
+from ..files import tables
+from ..files.tables import Row, to_number
+from ..images.lists import ImageList
+from ..images.names import finder
+from . import geodesy
+from .located import Located
+
+log = logging.getLogger(__name__)
+
+ALIASES = {"latitude": "lat", "longitude": "lon", "lng": "lon"}  # other names of columns, and ours
+BAND_S = 3.5e6, 4.45e6  # northings of MGRS's band S, 32 to 40 degrees north
+
+
+def read_table(path: Path, needed: Sequence[str]) -> list[Row]:
+    """The lines of a csv, see `files.tables.read_table`; columns under the names that are used here."""
+    return tables.read_table(path, needed, ALIASES)
+
+
+def read_tables(paths: Sequence[Path]) -> tuple[list[Row], str]:
+    """The lines of several csv, and their names for messages.
+
+    Raises:
+        GroundTruthError: one cannot be read or names no images, or there is no line.
+    """
+    rows = [row for path in paths for row in read_table(path, ("image",))]
+    source = ", ".join(str(path) for path in paths)
+    if not rows:
+        raise GroundTruthError(f"{source} lists no photo: it needs a line for each, below the names of its columns")
+    return rows, source
+
+
+def rows_of(rows: Sequence[Row], source: str, images: ImageList, kind: str) -> list[Row]:
+    """The line of each image.
+
+    Args:
+        rows: of tables that name the images.
+        source: the tables, for messages.
+        images: whose lines are wanted.
+        kind: "queries" or "database", for messages.
+
+    Raises:
+        GroundTruthError: an image has no line, or two that differ.
+    """
+    row_of = finder(source, kind, images.names, [row["image"] for row in rows], images.root)
+    line: dict[int, Row] = {}
+    for values in rows:
+        found = row_of(values["image"])
+        if found is not None and line.setdefault(found, values) != values:
+            raise GroundTruthError(f"{source} has two lines for {values['image']} that differ: leave one out")
+    lacking = [name for row, name in enumerate(images.names) if row not in line]
+    if lacking:
+        raise GroundTruthError(
+            f"{source} has no line for {len(lacking)} of {len(images)} images of the {kind}, such as {lacking[0]}"
+        )
+    return [line[row] for row in range(len(images))]
+
+
+def located(rows: Sequence[Row], source: str, names: Sequence[str]) -> Located:
+    """Where the images of these lines were taken.
+
+    Args:
+        rows: (N) lines.
+        source: the tables, for messages.
+        names: (N) of the images, for messages.
+
+    Raises:
+        GroundTruthError: the lines hold no positions, or a zone that is none.
+    """
+    headings = np.array([to_number(row, "heading") for row in rows])
+    columns = set.intersection(*(set(row) for row in rows))
+    if {"easting", "northing"} <= columns:
+        utm = np.array([[to_number(row, "easting"), to_number(row, "northing")] for row in rows])
+        return Located(source, tuple(names), utm, _zones(rows, source, utm), None, headings)
+    if {"lat", "lon"} <= columns:
+        degrees = np.array([[to_number(row, "lat"), to_number(row, "lon")] for row in rows])
+        return Located(source, tuple(names), None, (), degrees, headings)
+    raise GroundTruthError(
+        f"{source} has the columns {', '.join(rows[0])}: positions need lat and lon, or easting and northing, the "
+        "same for all images of a list"
+    )
+
+
+def _zones(rows: Sequence[Row], source: str, utm: np.ndarray) -> tuple[str, ...]:
+    try:
+        zones = tuple(geodesy.zone_of_text(row.get("zone", "")) for row in rows)
+    except ValueError as error:
+        raise GroundTruthError(f"{source}: {error}") from error
+    for row, zone, (_, north) in zip(rows, zones, utm, strict=True):
+        if row.get("zone", "").upper().endswith("S") and BAND_S[0] < north < BAND_S[1]:
+            log.warning("%s: zone %s is taken for the southern hemisphere, not for MGRS's band S", source, zone)
+            break
+    return zones
+
+
+def labels(rows: Sequence[Row], source: str, names: Sequence[str]) -> list[str]:
+    """The place label of each image.
+
+    Raises:
+        GroundTruthError: an image has none.
+    """
+    for row, name in zip(rows, names, strict=True):
+        if not row.get("place"):
+            raise GroundTruthError(f"{source} names no place for {name}: give it one, or leave it out")
+    return [row["place"] for row in rows]

@@ -1,0 +1,165 @@
+"""Training places from whatever there is: a layout of `places/registry.py`, a csv, or photos that know where they are.
+
+MSLS              train_val|test/<city>/{query,database}/: raw, postprocessed, subtask_index.csv and images/
+GSV-Cities        Dataframes/<City>.csv, Images/<City>/*.jpg
+csv of positions  image and easting, northing (zone) or lat, lon; heading, time, split and role if there
+csv of labels     image and place; split and role if there
+folder of photos  positions in their names (@easting@northing@...) or in EXIF
+"""
+
+import datetime
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ConfigError, GroundTruthError, ImageError
+from ..files.tables import Row
+from ..images.lists import ImageList
+from ..images.sides import Sides
+from . import tables
+from .exif import from_exif
+from .located import Located, in_one_frame
+from .nearby import label_points
+from .reading import Reading
+from .registry import LAYOUTS
+from .training import Places, hold_out, in_halves
+from .utm_names import from_names, is_utm_name
+
+PAUSE = 60.0  # seconds between positives where photos have times: those of one passage are near-duplicates
+
+
+def read_places(dataset: str | os.PathLike, reading: Reading | None = None) -> tuple[Places, Places]:
+    """Reads a dataset, whatever its layout.
+
+    Returns:
+        places to train on, places to validate on; the latter may have no queries.
+
+    Raises:
+        GroundTruthError: no such dataset, a layout that is none of the known ones, or contents that cannot be.
+        ConfigError: an option that does not go with the dataset.
+    """
+    reading = reading or Reading()
+    if not 0 <= reading.validation < 1:
+        raise ConfigError(f"a share of {reading.validation:g} cannot be held out: it must be at least 0 and below 1")
+    path = Path(dataset)
+    if path.is_file():
+        return _read_csv(path, reading)
+    for marker in LAYOUTS:
+        if (path / marker).is_dir():
+            return LAYOUTS[marker](path, reading)
+    if not path.exists():
+        raise GroundTruthError(f"{path} does not exist: {KNOWN}")
+    return _read_folder(path, reading)
+
+
+KNOWN = (
+    "give a csv with columns image and place, or image, easting and northing, or image, lat and lon; a folder of "
+    "MSLS (train_val/<city>/...); one of GSV-Cities (Dataframes/*.csv, Images/); or a folder of photos with positions "
+    "in their names (@easting@northing@...) or EXIF"
+)
+
+
+def _read_folder(path: Path, reading: Reading) -> tuple[Places, Places]:
+    """A folder of photos with their positions in their names or in EXIF."""
+    try:
+        images = ImageList.read(path)
+        located = from_names(images) if is_utm_name(images.names[0]) else from_exif(images)
+        positions = _points(located)
+    except (ImageError, GroundTruthError) as error:
+        raise GroundTruthError(f"{path} has none of the known layouts: {KNOWN} ({error})") from error
+    every = Places.make(
+        images,
+        positions,
+        headings=located.headings,
+        positive_radius=reading.positive_radius,
+        negative_radius=reading.negative_radius,
+        heading_limit=reading.heading_limit,
+    )
+    training, validation = hold_out(every, reading.validation, reading.seed)
+    return training, _wider(validation, reading)
+
+
+def _points(located: Located) -> np.ndarray:
+    """(N, d) metres of one set of photos in one frame."""
+    points, _ = in_one_frame(Sides(located, located))
+    return points.queries
+
+
+def _read_csv(path: Path, reading: Reading) -> tuple[Places, Places]:
+    """One line per photo; what it needs is in KNOWN, and photos lie relative to the csv's folder."""
+    if path.suffix.lower() != ".csv":
+        raise GroundTruthError(f"{path} is no dataset: {KNOWN}")
+    rows, source = tables.read_tables([path])
+    names = tuple(row["image"] for row in rows)
+    if not any(set(kind) <= rows[0].keys() for kind in (("easting", "northing"), ("lat", "lon"), ("place",))):
+        raise GroundTruthError(f"{path} has the columns {', '.join(rows[0])}, which say nothing of places: {KNOWN}")
+    labelled = (
+        "place" in rows[0] and not {"easting", "northing"} <= rows[0].keys() and not {"lat", "lon"} <= rows[0].keys()
+    )
+    if labelled:
+        (positions,) = label_points(tables.labels(rows, source, names))
+    else:
+        positions = _points(tables.located(rows, source, names))
+    roles = _words(rows, "role", {"query": "query", "database": "database", "": ""}, path)
+    times = np.array([_seconds(row) for row in rows]) if "time" in rows[0] else None
+    every = Places.make(
+        ImageList(path.parent, names),
+        positions,
+        np.flatnonzero([role != "database" for role in roles]),
+        np.flatnonzero([role != "query" for role in roles]),
+        headings=np.array([tables.to_number(row, "heading") for row in rows]),
+        times=times,
+        positive_radius=reading.positive_radius,
+        negative_radius=reading.negative_radius,
+        heading_limit=reading.heading_limit,
+        pause=PAUSE if times is not None else 0.0,
+    )
+    training, validation = _split(every, _words(rows, "split", dict(SPLITS), path), reading)
+    if not labelled:
+        return training, _wider(validation, reading)
+    return training, validation if {"query", "database"} <= set(roles) else in_halves(validation)
+
+
+def _split(every: Places, splits: Sequence[str], reading: Reading) -> tuple[Places, Places]:
+    """Training and validation as the column `split` says, else by holding out."""
+    if "validation" in splits:
+        training, validation = (
+            every.subset(np.flatnonzero([split == side for split in splits])) for side in ("train", "validation")
+        )
+        return training, validation
+    usable = every.subset(np.flatnonzero([split == "train" for split in splits]))
+    return hold_out(usable, reading.validation, reading.seed)
+
+
+def _wider(validation: Places, reading: Reading) -> Places:
+    """With the radius within which a validation query is answered."""
+    radius = reading.validation_radius
+    return replace(validation, positive_radius=radius, negative_radius=max(radius, reading.negative_radius))
+
+
+SPLITS = {"train": "train", "": "train", "val": "validation", "validation": "validation", "test": "test"}
+
+
+def _seconds(row: Row) -> float:
+    """Seconds of a number or of an ISO 8601 date and time."""
+    try:
+        return float(row["time"])
+    except ValueError:
+        pass
+    try:
+        return datetime.datetime.fromisoformat(row["time"]).timestamp()
+    except ValueError:
+        return math.nan
+
+
+def _words(rows: list[Row], column: str, meaning: dict[str, str], path: Path) -> list[str]:
+    said = [row.get(column, "").lower() for row in rows]
+    for number, word in enumerate(said, 2):
+        if word not in meaning:
+            choices = ", ".join(key for key in meaning if key)
+            raise GroundTruthError(f"{path}, line {number}: {column} {word!r}: choose from {choices}")
+    return [meaning[word] for word in said]

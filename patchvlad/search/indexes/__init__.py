@@ -1,0 +1,1 @@
+"""Indexes of global descriptors, each in a file of its own; `search/registry.py` lists them."""

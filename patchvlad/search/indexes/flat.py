@@ -1,0 +1,51 @@
+"""Exact search: every query against every row, in blocks, so that the descriptors may be larger than memory."""
+
+import numpy as np
+
+DATABASE_BLOCK = 32768  # rows scored at once
+QUERY_BLOCK = 512  # queries scored at once: 64 MB of scores; the database is read once for each block of queries
+FEW = 4  # up to so many queries BLAS's matrix product is slower than one dot product after the other
+
+
+class FlatIndex:
+    """Compares by dot product. Of equal scores the lower row comes first and is the last to be cut off.
+
+    Scores are sums in float32, whose last digits depend on what is computed together.
+    """
+
+    def __init__(self, descriptors: np.ndarray, never: np.ndarray) -> None:
+        self.descriptors, self.never = descriptors, never
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """See `Index`. Memory is bounded: a memory map is read block by block, and is the system's to drop."""
+        indices = np.full((len(queries), k), -1, dtype=np.int64)
+        scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+        for first in range(0, len(queries), QUERY_BLOCK):
+            some = slice(first, first + QUERY_BLOCK)
+            asked = np.asarray(queries[some])
+            for start in range(0, len(self.descriptors), DATABASE_BLOCK):
+                block = np.asarray(self.descriptors[start : start + DATABASE_BLOCK])
+                found = _products(asked, block)
+                found[:, self.never[(self.never >= start) & (self.never < start + len(block))] - start] = -np.inf
+                for best, best_scores, new_scores in zip(indices[some], scores[some], found, strict=True):
+                    _merge(best, best_scores, new_scores, start)
+        return indices, scores
+
+
+def _products(queries: np.ndarray, block: np.ndarray) -> np.ndarray:
+    """(Q, D) and (B, D) to their dot products (Q, B)."""
+    return queries @ block.T if len(queries) > FEW else np.vecdot(queries[:, None], block)
+
+
+def _merge(best: np.ndarray, best_scores: np.ndarray, scores: np.ndarray, start: int) -> None:
+    """Updates in place one query's best (k,) rows and scores by the scores (B,) of the rows from `start` on."""
+    rows = np.flatnonzero(scores > best_scores[-1])  # not >=: of equal scores the lower row is there already
+    if not len(rows):
+        return
+    if len(rows) > len(best):  # leaves few to sort
+        rows = rows[scores[rows] >= np.partition(scores[rows], -len(best))[-len(best)]]
+    filled = int(np.count_nonzero(best >= 0))
+    values = np.concatenate([best_scores[:filled], scores[rows]])
+    rows = np.concatenate([best[:filled], start + rows])
+    order = np.argsort(-values, kind="stable")[: len(best)]
+    best[: len(order)], best_scores[: len(order)] = rows[order], values[order]

@@ -1,0 +1,1 @@
+"""Matchers, each in a file of its own; `search/registry.py` lists them."""

@@ -1,0 +1,54 @@
+"""What a search finds: database images in falling order of score, for each query."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..errors import GroundTruthError
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Database images in falling order of score, for each query.
+
+    Attributes:
+        indices: (Q, k) int64 rows of the database, -1 where there are fewer than k.
+        scores: (Q, k) float32, higher is better; of candidates the dot product of global descriptors, after re-ranking
+            the fused score, which compares candidates of one query only; -inf where the index is -1.
+        query_names, database_names: image names, as rows.
+        confidences: (Q, k) float32 after re-ranking, else None: weighted sums of the patch sizes' match scores; they
+            compare across queries, but need not fall; -inf for candidates that were not re-ranked.
+    """
+
+    indices: np.ndarray
+    scores: np.ndarray
+    query_names: tuple[str, ...]
+    database_names: tuple[str, ...]
+    confidences: np.ndarray | None = None
+
+    def first(self, k: int) -> "Ranking":
+        """No more than the first k images of each query."""
+        confidences = None if self.confidences is None else self.confidences[:, :k]
+        return replace(self, indices=self.indices[:, :k], scores=self.scores[:, :k], confidences=confidences)
+
+    def best_per_group(self, groups: np.ndarray) -> "Ranking":
+        """Keeps of each group of database images (the cut-outs of one panorama) the first in each query's ranking.
+
+        Args:
+            groups: (B,) whole numbers.
+
+        Raises:
+            GroundTruthError: groups of another number of images.
+        """
+        if len(groups) != len(self.database_names):
+            raise GroundTruthError(f"groups of {len(groups)} images for a database of {len(self.database_names)}")
+        indices = np.full_like(self.indices, -1)
+        scores = np.full_like(self.scores, -np.inf)
+        confidences = None if self.confidences is None else np.full_like(self.confidences, -np.inf)
+        for row, found in enumerate(self.indices):
+            places = np.flatnonzero(found >= 0)
+            places = places[np.sort(np.unique(groups[found[places]], return_index=True)[1])]
+            indices[row, : len(places)], scores[row, : len(places)] = found[places], self.scores[row, places]
+            if confidences is not None and self.confidences is not None:
+                confidences[row, : len(places)] = self.confidences[row, places]
+        return replace(self, indices=indices, scores=scores, confidences=confidences)

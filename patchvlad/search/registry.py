@@ -1,0 +1,15 @@
+"""What can be chosen of searching: matchers and indexes. Nothing is imported for it."""
+
+from typing import Any
+
+from ..registry import Registry
+
+MATCHERS: Registry[Any] = Registry(
+    "matcher",
+    {
+        "ransac": "patchvlad.search.matchers.ransac:match_ransac",
+        "rapid": "patchvlad.search.matchers.rapid:match_rapid",
+        "voting": "patchvlad.search.matchers.voting:match_voting",
+    },
+)
+INDEXES: Registry[Any] = Registry("index", {"flat": "patchvlad.search.indexes.flat:FlatIndex"})
