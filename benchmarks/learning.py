@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 import patchvlad as pv
-from patchvlad import cli
+from patchvlad.commands.progress import bars
 from patchvlad.evaluate.metrics import recall
 from patchvlad.places.reading import Reading
 from patchvlad.places.training_sets import read_places
@@ -33,7 +33,7 @@ KS = (1, 5, 10)
 def recall_on(model: pv.PatchNetVLAD, folder: Path) -> list[float]:
     """Recall@k in percent of global descriptors."""
     model = pv.PatchNetVLAD(model.backbone, model.vlad, model.whitening, "netvlad").eval()
-    with tempfile.TemporaryDirectory() as place, cli.bars() as progress:
+    with tempfile.TemporaryDirectory() as place, bars() as progress:
         stores = [
             pv.extract(
                 model,
@@ -49,7 +49,7 @@ def recall_on(model: pv.PatchNetVLAD, folder: Path) -> list[float]:
 
 
 def recall_on_places(model: pv.PatchNetVLAD, places) -> list[float]:
-    with FrozenMaps(model.backbone, 1, places.images, (480, 640)) as frozen, cli.bars() as progress:
+    with FrozenMaps(model.backbone, 1, places.images, (480, 640)) as frozen, bars() as progress:
         learner = Learner(model, [], [], None, 1, torch.float32, Team(), progress)
         return [100 * value for value in validate(learner, frozen, places, KS).values()]
 
@@ -79,7 +79,7 @@ def main() -> None:
             model.whitening = None
         row = {"seed": seed, "queries": len(held_out.queries), "before": {"unseen": recall_on_places(model, held_out)}}
         started = time.perf_counter()
-        with tempfile.TemporaryDirectory() as place, cli.bars() as progress:
+        with tempfile.TemporaryDirectory() as place, bars() as progress:
             train(model, training, none, recipe, Path(place) / "run", progress=progress)
             trained = pv.load_model(Path(place) / "run" / "best.safetensors")
         row["minutes"] = (time.perf_counter() - started) / 60

@@ -15,48 +15,58 @@ import time
 from pathlib import Path
 
 import patchvlad as pv
-from patchvlad import cli, config, pipeline
+from patchvlad.commands.preset import Preset, read_preset
+from patchvlad.commands.process import keep_freed_memory, lone_workers
+from patchvlad.commands.progress import bar
 from patchvlad.evaluate.metrics import Recall
 from patchvlad.search.registry import MATCHERS
+from patchvlad.search.searching import matcher_of, reader
 
 KS = (1, 5, 10)
 
 
 def measure(
-    settings: config.Config, model: pv.PatchNetVLAD, data: Path, out: Path, arguments: argparse.Namespace
+    settings: Preset, model: pv.PatchNetVLAD, data: Path, out: Path, arguments: argparse.Namespace
 ) -> dict[str, Recall]:
     """Recall of one set: global descriptors alone, then every matcher on descriptors of every length asked for."""
     stores = {}
     for part in ("database", "queries"):
         images = pv.ImageList.read(data / part)
-        options = {"dtype": settings.store_dtype, "preset": settings.name}
-        with cli.bar(f"{data.name} {part}") as progress:
+        options = {"dtype": settings.description.store_dtype, "preset": settings.name}
+        with bar(f"{data.name} {part}") as progress:
             started = time.perf_counter()
             stores[part] = pv.extract(
-                model, images, out / part, settings.size, settings.batch, **options, progress=progress
+                model,
+                images,
+                out / part,
+                settings.description.size,
+                settings.description.batch,
+                **options,
+                progress=progress,
             )
             print(f"{data.name} {part}: {(time.perf_counter() - started) / len(images):.3f} s an image", flush=True)
     queries, database = stores["queries"], stores["database"]
     truth = pv.GroundTruth.read(data / "gt.csv", queries.names, database.names)
     candidates = pv.retrieve(queries, database, max(settings.ks))
     found = {"global": pv.recall(candidates, truth, KS)}
-    fusion = settings.weights, settings.global_weight, settings.least_spread
+    fusion = settings.plan.weights, settings.plan.global_weight, settings.plan.least_spread
     for components in arguments.components:
-        read = pipeline.reader(settings)
+        read = reader(settings.to_search())
         if components:
             read = functools.partial(pv.FeatureStore.compact_descriptors, components=components)
         for matcher in arguments.matchers:
             name = f"{matcher}, int8 of {components}" if components else matcher
-            with cli.bar(f"{data.name} {name}") as progress:
+            with bar(f"{data.name} {name}") as progress, lone_workers() as workers:
                 started = time.perf_counter()
                 ranking = pv.rerank(
                     candidates,
                     queries,
                     database,
-                    pipeline.matcher_of(dataclasses.replace(settings, matcher=matcher)),
+                    matcher_of(dataclasses.replace(settings.plan, matcher=matcher)),
                     *fusion,
                     depth=arguments.rerank,
                     read=read,
+                    workers=workers,
                     progress=progress,
                 )
             found[name] = pv.recall(ranking, truth, KS)
@@ -80,12 +90,15 @@ def main() -> None:
     )
     parser.add_argument("--rerank", type=int, help="candidates re-ranked (default: all 100)")
     arguments = parser.parse_args()
-    settings = config.read_preset(arguments.preset)
+    settings = read_preset(arguments.preset)
     if arguments.model:
-        settings = dataclasses.replace(settings, model=arguments.model, components=None, clusters=None)
+        described = dataclasses.replace(settings.description, model=arguments.model, components=None, clusters=None)
+        settings = dataclasses.replace(settings, description=described)
     if arguments.store_dtype:
-        settings = dataclasses.replace(settings, store_dtype=arguments.store_dtype)
-    model = pipeline.load(settings)
+        described = dataclasses.replace(settings.description, store_dtype=arguments.store_dtype)
+        settings = dataclasses.replace(settings, description=described)
+    keep_freed_memory()
+    model = settings.description.load()
     rows, numbers = [], {}
     for name in arguments.sets:
         found = measure(settings, model, arguments.data / name, arguments.out / name, arguments)

@@ -36,7 +36,8 @@ import numpy as np
 import torch
 
 import patchvlad as pv
-from patchvlad import config, pipeline
+from patchvlad.commands.preset import Preset, read_preset
+from patchvlad.commands.process import keep_freed_memory, lone_workers
 from patchvlad.evaluate.metrics import recall
 from patchvlad.features.store import open_writer
 from patchvlad.model.backbones.vgg16 import VGG16
@@ -44,6 +45,7 @@ from patchvlad.model.convolution import LEAST_CHANNELS, LEAST_CHANNELS_BESIDE_BF
 from patchvlad.model.grid import PatchGrid
 from patchvlad.search.neighbours import has_integer_products
 from patchvlad.search.ranking import Ranking
+from patchvlad.search.searching import matcher_of, reader
 
 PRESET_OF = {128: "storage", 512: "speed", 4096: "performance"}
 KS = (1, 5, 10)
@@ -53,32 +55,34 @@ PARTS = ("queries", "database")
 class Reference:
     """The reference's own functions, called as its scripts call them, without their argument parsing."""
 
-    def __init__(self, settings: config.Config, folder: Path, device: str) -> None:
+    def __init__(self, settings: Preset, folder: Path, device: str) -> None:
         sys.path.insert(0, str(Path(__file__).parent / "stand_in"))
         from patchnetvlad.models.models_generic import get_backend, get_model
 
         self.folder, self.settings, self.device = folder, settings, torch.device(device)
         self.config = ConfigParser()
-        matcher = {"ransac": "RANSAC", "rapid": "spatialApproximator"}[settings.matcher]
-        joined = {name: ",".join(map(str, getattr(settings, name))) for name in ("patch_sizes", "patch_strides")}
+        matcher = {"ransac": "RANSAC", "rapid": "spatialApproximator"}[settings.plan.matcher]
+        joined = {
+            name: ",".join(map(str, getattr(settings.description, name))) for name in ("patch_sizes", "patch_strides")
+        }
         self.config.read_dict(
             {
                 "global_params": {
                     "pooling": "patchnetvlad",
-                    "num_pcs": str(settings.components),
+                    "num_pcs": str(settings.description.components),
                     "patch_sizes": joined["patch_sizes"],
                     "strides": joined["patch_strides"],
                     "vladv2": "False",
                 },
                 "feature_match": {
                     "matcher": matcher,
-                    "patchWeights2Use": ",".join(map(str, settings.weights)),
+                    "patchWeights2Use": ",".join(map(str, settings.plan.weights)),
                     "imageresizeH": "480",
                     "imageresizeW": "640",
                 },
             }
         )
-        state = torch.load(settings.model, map_location="cpu", weights_only=True)["state_dict"]
+        state = torch.load(settings.description.model, map_location="cpu", weights_only=True)["state_dict"]
         self.config["global_params"]["num_clusters"] = str(len(state["pool.centroids"]))
         dim, encoder = get_backend()
         self.model = get_model(encoder, dim, self.config["global_params"], append_pca_layer=True)
@@ -90,14 +94,14 @@ class Reference:
         from patchnetvlad.tools.datasets import input_transform
         from PIL import Image
 
-        transform, components = input_transform((480, 640)), self.settings.components
+        transform, components = input_transform((480, 640)), self.settings.description.components
         (self.folder / part).mkdir(exist_ok=True)
         with torch.no_grad():
             for row in range(len(images)):
                 batch = transform(Image.open(images.path(row)).convert("RGB"))[None].to(self.device)
                 local, global_ = self.model.pool(self.model.encoder(batch))
                 get_pca_encoding(self.model, global_)
-                for size, patches in zip(self.settings.patch_sizes, local, strict=True):
+                for size, patches in zip(self.settings.description.patch_sizes, local, strict=True):
                     encoded = get_pca_encoding(self.model, patches.permute(2, 0, 1).reshape(-1, patches.size(1)))
                     encoded = encoded.reshape(patches.size(2), patches.size(0), components).permute(1, 2, 0)
                     np.save(self.folder / part / f"patchfeats_psize{size}_{row}.npy", encoded[0].cpu().numpy())
@@ -115,12 +119,16 @@ class Reference:
 class Ours:
     """patchvlad with a preset."""
 
-    def __init__(self, settings: config.Config, folder: Path, device: str) -> None:
+    def __init__(self, settings: Preset, folder: Path, device: str) -> None:
         self.folder, self.settings, self.device = folder, settings, device
-        self.model = pipeline.load(settings, device)
+        self.model = settings.description.load(device)
+        keep_freed_memory()
 
     def extract(self, part: str, images: pv.ImageList) -> None:
-        options: dict[str, Any] = {"dtype": self.settings.store_dtype, "batch": self.settings.batch}
+        options: dict[str, Any] = {
+            "dtype": self.settings.description.store_dtype,
+            "batch": self.settings.description.batch,
+        }
         pv.extract(self.model, images, self.folder / part, **options, overwrite=True, preset=self.settings.name)
 
     def candidates(self, k: int) -> np.ndarray:
@@ -134,10 +142,13 @@ class Ours:
         for query, row in zip(queries, candidates, strict=True):
             retrieved[query] = database.global_[row] @ asked.global_[query]
         settings = self.settings
-        fusion = settings.weights, settings.global_weight, settings.least_spread
+        fusion = settings.plan.weights, settings.plan.global_weight, settings.plan.least_spread
         ranking = Ranking(indices, retrieved, asked.names, database.names)
-        options: dict[str, Any] = {"read": pipeline.reader(settings), "device": self.device}
-        return pv.rerank(ranking, asked, database, pipeline.matcher_of(settings), *fusion, **options).indices[queries]
+        plan = settings.to_search()
+        options: dict[str, Any] = {"read": reader(plan), "device": self.device}
+        with lone_workers() as workers:
+            found = pv.rerank(ranking, asked, database, matcher_of(plan), *fusion, **options, workers=workers)
+        return found.indices[queries]
 
     def rerank_theirs(self, folder: Path, queries: list[int], candidates: np.ndarray) -> np.ndarray:
         """The same on the descriptors that the reference has extracted."""
@@ -175,7 +186,7 @@ class Ours:
 _tool: Any = None
 
 
-def start(kind: Callable[..., Any], settings: config.Config, folder: Path, device: str) -> None:
+def start(kind: Callable[..., Any], settings: Preset, folder: Path, device: str) -> None:
     """Makes the one tool of this process."""
     global _tool
     folder.mkdir(parents=True, exist_ok=True)
@@ -198,7 +209,7 @@ class Tools:
     """Processes, one a tool, that take turns."""
 
     def __init__(
-        self, kinds: dict[str, tuple[Callable[..., Any], config.Config]], folder: Path, turns: int, device: str
+        self, kinds: dict[str, tuple[Callable[..., Any], Preset]], folder: Path, turns: int, device: str
     ) -> None:
         self.folder, self.turns = folder, turns
         self.processes = {
@@ -248,9 +259,9 @@ def gflops(device: str) -> dict[str, float]:
     return found
 
 
-def limits(settings: config.Config, clusters: int, candidates: int, peak: dict[str, float]) -> tuple[float, float]:
+def limits(settings: Preset, clusters: int, candidates: int, peak: dict[str, float]) -> tuple[float, float]:
     """Seconds that the multiplications alone take: of one VGG16 image, of one query."""
-    exact = settings.precision == "float32"
+    exact = settings.description.precision == "float32"
     least = LEAST_CHANNELS if exact else LEAST_CHANNELS_BESIDE_BFLOAT16
     direct = winograd = 0.0
     height, width, channels = 480, 640, 3
@@ -265,13 +276,14 @@ def limits(settings: config.Config, clusters: int, candidates: int, peak: dict[s
             direct += gigaflop
         channels = int(step)
     grids = [
-        PatchGrid(30, 40, size, step) for size, step in zip(settings.patch_sizes, settings.patch_strides, strict=True)
+        PatchGrid(30, 40, size, step)
+        for size, step in zip(settings.description.patch_sizes, settings.description.patch_strides, strict=True)
     ]
-    components = settings.patch_components or settings.components or 0
+    components = settings.description.patch_components or settings.description.components or 0
     whitening = 2 * sum(len(grid) for grid in grids) * clusters * 512 * components / 1e9
     fast = peak["float32" if exact else "bfloat16"]
     extraction = (direct + whitening) / fast + winograd / peak["float32"]
-    asked = [PatchGrid(grid.height, grid.width, grid.patch_size, settings.query_step) for grid in grids]
+    asked = [PatchGrid(grid.height, grid.width, grid.patch_size, settings.plan.query_step) for grid in grids]
     pairs = sum(len(few) * len(grid) for few, grid in zip(asked, grids, strict=True))
     products = candidates * 2 * pairs * components / 1e9
     return extraction, products / peak["int8" if has_integer_products() else "float32"]
@@ -295,14 +307,16 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where all numbers go")
     arguments = parser.parse_args()
     state = torch.load(arguments.checkpoint, map_location="cpu", weights_only=True)["state_dict"]
-    preset = config.read_preset(PRESET_OF[len(state["WPCA.0.bias"])])
-    exact = dataclasses.replace(preset, model=str(arguments.checkpoint.resolve()), batch=1)
-    kinds: dict[str, tuple[Callable[..., Any], config.Config]] = {
+    preset = read_preset(PRESET_OF[len(state["WPCA.0.bias"])])
+    described = dataclasses.replace(preset.description, model=str(arguments.checkpoint.resolve()), batch=1)
+    exact = dataclasses.replace(preset, description=described)
+    whole = dataclasses.replace(exact.fast().description, patch_components=None)
+    kinds: dict[str, tuple[Callable[..., Any], Preset]] = {
         "reference": (Reference, exact),
         "exact": (Ours, exact),
-        "int8": (Ours, dataclasses.replace(exact.fast(), patch_components=None)),
+        "int8": (Ours, dataclasses.replace(exact.fast(), description=whole)),
         "fast": (Ours, exact.fast()),
-        "lite": (Ours, config.read_preset("lite")),
+        "lite": (Ours, read_preset("lite")),
     }
     if kinds["int8"][1] == kinds["fast"][1]:
         del kinds["int8"]

@@ -177,3 +177,39 @@ def test_photos_that_know_where_they_were_taken(tmp_path: Path) -> None:
     assert {len(rows) for rows in training.positives} == {1}  # the other visit's, not the photo itself
     limited, _ = read_places(tmp_path, Reading(validation=0, heading_limit=45))
     assert {len(rows) for rows in limited.positives} == {0}
+
+
+# --- one truth about places: what ground truth refuses, training refuses too ---------------------------------------
+
+
+def test_zones_of_utm_count_in_training_too(tmp_path: Path) -> None:
+    text = "image,easting,northing,zone\na,500000,5000000,31N\nb,500003,5000000,32N\nc,500001,5000000,31N\n"
+    training, _ = read_places(write(tmp_path / "x.csv", text), Reading(validation=0))
+    assert [rows.tolist() for rows in training.positives] == [[2], [], [0]]  # 31N and 32N lie 470 km apart
+    with pytest.raises(GroundTruthError, match="different UTM zones"):
+        read_places(write(tmp_path / "x.csv", text.replace("32N", "32")), Reading(validation=0))
+    with pytest.raises(GroundTruthError, match="'99N' is no UTM zone"):
+        read_places(write(tmp_path / "x.csv", text.replace("32N", "99N")), Reading(validation=0))
+
+
+def test_unlabelled_photos_are_no_place_together(tmp_path: Path) -> None:
+    with pytest.raises(GroundTruthError, match=r"x.csv names no place for b: give it one, or leave it out"):
+        read_places(write(tmp_path / "x.csv", "image,place\na,1\nb,\nc,\n"), Reading(validation=0))
+
+
+def test_headings_that_are_unknown_cannot_be_limited(tmp_path: Path) -> None:
+    text = "image,easting,northing,heading\na,0,0,10\nb,1,0,\n"
+    with pytest.raises(GroundTruthError, match="headings cannot be limited to 30 degrees: 1 photo has none"):
+        read_places(write(tmp_path / "x.csv", text), Reading(heading_limit=30))
+    generated_city.write_city(tmp_path / "msls", "trondheim", 0, 4)
+    generated_city.write_city(tmp_path / "msls", "cph", 0, 4)
+    with pytest.raises(GroundTruthError, match="headings cannot be limited to 30 degrees: the photos have none"):
+        read_places(tmp_path / "msls", Reading(heading_limit=30))
+
+
+def test_headings_of_gsv_cities_are_read(tmp_path: Path) -> None:
+    header = "place_id,year,month,northdeg,city_id,lat,lon,panoid\n"
+    rows = [f"7,2015,{month},{turn},London,51.5,-0.1,p{month}" for month, turn in ((1, 350), (2, 10), (3, 180))]
+    write(tmp_path / "Dataframes" / "London.csv", header + "\n".join(rows))
+    training, _ = read_places(tmp_path, Reading(validation=0, heading_limit=40))
+    assert [rows.tolist() for rows in training.positives] == [[1], [0], []]

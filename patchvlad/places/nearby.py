@@ -33,9 +33,9 @@ def check_headings(headings: Sequence[np.ndarray], limit: float | None) -> None:
         raise GroundTruthError(f"headings differ by 0 to 180 degrees, not by {limit:g}")
     unknown = sum(int((~np.isfinite(side)).sum()) for side in headings)
     if unknown or not headings:
-        some = f"{unknown} photos" if unknown else "the photos"
+        some = "1 photo has" if unknown == 1 else f"{unknown or 'the'} photos have"
         raise GroundTruthError(
-            f"headings cannot be limited to {limit:g} degrees: {some} have none. Give headings, or no limit"
+            f"headings cannot be limited to {limit:g} degrees: {some} none. Give headings, or no limit"
         )
 
 
