@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from patchvlad.errors import GroundTruthError
+from patchvlad.images.sides import Sides
 from patchvlad.places.ground_truth import GroundTruth
 from patchvlad.results.exports import write_kapture_pairs
 from patchvlad.results.predictions import Asked, Prediction, read_predictions
@@ -203,12 +204,12 @@ def test_damaged_results_are_refused(tmp_path: Path) -> None:
 
 def test_predictions_alone_say_whose_they_are(tmp_path: Path) -> None:
     path = write(tmp_path / "p.txt", "a.jpg 3.jpg\nb.jpg x/2.jpg\n")
-    asked = Asked.about(path, None, None)
+    asked = Asked.about(path, Sides(None, None))
     assert (asked.queries, asked.database) == (("a.jpg", "b.jpg"), ("3.jpg", "x/2.jpg"))
     assert not asked.complete
     np.save(tmp_path / "p.npy", np.zeros((1, 1), dtype=int))
     with pytest.raises(GroundTruthError, match="does not name its images: give their lists"):
-        Asked.about(tmp_path / "p.npy", None, None)
+        Asked.about(tmp_path / "p.npy", Sides(None, None))
 
 
 def test_kapture_pairs_are_ordered_by_their_scores(tmp_path: Path) -> None:

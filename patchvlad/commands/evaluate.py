@@ -15,6 +15,7 @@ from .progress import bar
 
 if TYPE_CHECKING:
     from ..evaluate.report import Evaluation
+    from ..images.sides import PerhapsNames
     from ..places.ground_truth import GroundTruth
     from ..places.poses import Poses
     from ..results.predictions import Asked, Prediction
@@ -100,7 +101,7 @@ def _predictions(
     if truth is not None:
         asked = Asked.by(truth)
     elif arguments.predictions:
-        asked = Asked.about(arguments.predictions[0], *names)
+        asked = Asked.about(arguments.predictions[0], names)
     else:
         raise ConfigError("descriptors need a ground truth: give --ground-truth")
     predictions: list[Prediction] = []
@@ -117,15 +118,13 @@ def _predictions(
     return _told_apart(predictions), truth, asked
 
 
-def _truth(
-    arguments: argparse.Namespace, names: list[tuple[str, ...] | None], denominator: str
-) -> "GroundTruth | None":
+def _truth(arguments: argparse.Namespace, names: "PerhapsNames", denominator: str) -> "GroundTruth | None":
     from ..places.benchmarks import benchmark
     from ..places.ground_truth import GroundTruth
 
     if arguments.ground_truth is None:
         return None
-    truth = GroundTruth.read(arguments.ground_truth, names[0], names[1], arguments.radius)
+    truth = GroundTruth.read(arguments.ground_truth, names.queries, names.database, arguments.radius)
     warn_of_departures(arguments, truth, denominator)
     if arguments.dataset and benchmark(arguments.dataset).truth == "frames":  # the reference's .npz cannot say so
         return replace(truth, unit="frames")

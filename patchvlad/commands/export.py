@@ -94,7 +94,7 @@ def _chosen(arguments: argparse.Namespace) -> "Prediction":
     from ..results.predictions import Asked, read_predictions
 
     found, _ = read_predictions(
-        arguments.source, Asked.about(arguments.source, *names_of(arguments, [arguments.source]))
+        arguments.source, Asked.about(arguments.source, names_of(arguments, [arguments.source]))
     )
     by_stage = {prediction.stage or prediction.name: prediction for prediction in found}
     if arguments.stage is None:

@@ -3,12 +3,17 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..images.sides import PerhapsNames
 
 
-def names_of(arguments: argparse.Namespace, predictions: Sequence[Path]) -> list[tuple[str, ...] | None]:
+def names_of(arguments: argparse.Namespace, predictions: Sequence[Path]) -> "PerhapsNames":
     """Names of queries and database: of the lists given, else of those that lie in a folder of results."""
     from ..features.store import FeatureStore, is_store
     from ..images.lists import ImageList
+    from ..images.sides import Sides
     from ..results.folder import lists_in
 
     def names(path: Path | None) -> tuple[str, ...] | None:
@@ -18,9 +23,9 @@ def names_of(arguments: argparse.Namespace, predictions: Sequence[Path]) -> list
             return FeatureStore(path).names
         return ImageList.read_either(path, arguments.root).names
 
-    given = [names(arguments.queries), names(arguments.database)]
-    for path in predictions if given == [None, None] else ():
+    given = Sides(names(arguments.queries), names(arguments.database))
+    for path in predictions if given == Sides(None, None) else ():
         lists = lists_in(path)
         if lists is not None:
-            return list(lists)
+            return lists.map(tuple)
     return given

@@ -94,6 +94,17 @@ def add_root_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, help="what paths in list files are relative to (default: their folder)")
 
 
+def add_workers_option(parser: argparse.ArgumentParser) -> None:
+    """How many threads read photos."""
+    parser.add_argument(
+        "--workers",
+        type=at_least(1),
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="threads that read photos (default: %(default)s, the number of cores)",
+    )
+
+
 def add_extraction_options(parser: argparse.ArgumentParser) -> None:
     """How photos are described and kept."""
     count = at_least(1)
@@ -101,13 +112,7 @@ def add_extraction_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch", type=count, metavar="N", help=f"photos the network takes at a time (default: {described('batch')})"
     )
-    parser.add_argument(
-        "--workers",
-        type=count,
-        default=os.cpu_count() or 1,
-        metavar="N",
-        help="threads that read photos (default: %(default)s, the number of cores)",
-    )
+    add_workers_option(parser)
     parser.add_argument(
         "--store-dtype", choices=STORE_DTYPES, help=f"of patch descriptors (default: {described('store_dtype')})"
     )

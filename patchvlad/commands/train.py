@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from ..model.registry import PRECISIONS
 from ..places.reading import Reading
 from ..train.recipes import RECIPES, Recipe, for_backbone
 from .fit import add_backbone_options
-from .options import add_device_option, add_places_options, at_least, reading_of
+from .options import add_device_option, add_places_options, add_workers_option, at_least, reading_of
 from .preset import by_name
 from .progress import bar, bars
 
@@ -60,13 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MB",
         help="for maps of layers that are not trained (default: %(default)s)",
     )
-    parser.add_argument(
-        "--workers",
-        type=count,
-        default=os.cpu_count() or 1,
-        metavar="N",
-        help="threads that read photos (default: %(default)s, the number of cores)",
-    )
+    add_workers_option(parser)
     parser.add_argument(
         "--precision", choices=PRECISIONS, help="to multiply in (default: bfloat16 on GPUs, else float32)"
     )

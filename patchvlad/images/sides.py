@@ -1,10 +1,10 @@
 """The two sides of a search, queries and database, and the same thing about either of them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-One = TypeVar("One")
+One = TypeVar("One", covariant=True)
 Other = TypeVar("Other")
 
 KINDS = ("queries", "database")
@@ -30,3 +30,4 @@ class Sides(Generic[One]):
 
 
 Names = Sides[tuple[str, ...]]
+PerhapsNames = Sides[Sequence[str] | None]  # None where a side's names are not known

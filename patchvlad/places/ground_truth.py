@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import GroundTruthError
+from ..images.sides import PerhapsNames, Sides
 from .nearby import check_headings, label_points, looking_alike, within
 from .registry import TRUTH_FILES
 
@@ -137,7 +138,7 @@ class GroundTruth:
         Raises:
             GroundTruthError: there are more or fewer of them.
         """
-        check_counts("the ground truth", self, query_names, database_names)
+        check_counts("the ground truth", self, Sides(query_names, database_names))
         return replace(self, query_names=tuple(query_names), database_names=tuple(database_names))
 
     @classmethod
@@ -168,7 +169,7 @@ class GroundTruth:
         file = TRUTH_FILES[kind if kind in TRUTH_FILES else ".npz"]
         if file.lists_positives and radius is not None:
             raise GroundTruthError(f"{path} lists positives: a radius does not apply")
-        return file.read(path, query_names, database_names, radius)
+        return file.read(path, Sides(query_names, database_names), radius)
 
     def write(self, path: str | os.PathLike) -> None:
         """Writes an .npz that the reference reads, with names and headings beside its own three arrays, or a .csv.
@@ -201,23 +202,21 @@ class TruthFile:
     """How files of one kind are read and written.
 
     Attributes:
-        read: (path, query names or None, database names or None, radius or None) -> GroundTruth.
+        read: (path, names of the images, radius or None) -> GroundTruth.
         write: (path, GroundTruth); None where files of the kind are not written.
         lists_positives: whether a radius means nothing.
     """
 
-    read: Callable[[Path, Sequence[str] | None, Sequence[str] | None, float | None], GroundTruth]
+    read: Callable[[Path, PerhapsNames, float | None], GroundTruth]
     write: Callable[[Path, GroundTruth], None] | None = None
     lists_positives: bool = False
 
 
-def check_counts(
-    source: object, truth: GroundTruth, query_names: Sequence[str] | None, database_names: Sequence[str] | None
-) -> None:
+def check_counts(source: object, truth: GroundTruth, names: PerhapsNames) -> None:
     """Raises GroundTruthError unless there are as many names, where there are any, as the truth has rows."""
-    for kind, names, count in (("queries", query_names, len(truth)), ("database", database_names, truth.database)):
-        if names is not None and len(names) != count:
+    for (kind, side), count in zip(names.items(), (len(truth), truth.database), strict=True):
+        if side is not None and len(side) != count:
             raise GroundTruthError(
-                f"{source} has positions of {count} images for the {kind}, but {len(names)} were given: "
+                f"{source} has positions of {count} images for the {kind}, but {len(side)} were given: "
                 "use the image list that the ground truth was made for"
             )

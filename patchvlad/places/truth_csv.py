@@ -13,18 +13,18 @@ from natsort import natsorted
 from ..errors import GroundTruthError
 from ..files.atomic import write_text
 from ..images.names import finder
+from ..images.sides import PerhapsNames
 from .ground_truth import GroundTruth, TruthFile
 from .tables import read_table
 
 log = logging.getLogger(__name__)
 
 
-def read(
-    path: Path, query_names: Sequence[str] | None, database_names: Sequence[str] | None, _: float | None
-) -> GroundTruth:
+def read(path: Path, names: PerhapsNames, _: float | None) -> GroundTruth:
     """Reads positives by name; without names given, those that the file mentions."""
+    query_names, database_names = names
     rows = [(row["query"], _listed(row["positives"])) for row in read_table(path, ("query", "positives"))]
-    mentioned = [name for _, names in rows for name in names]
+    mentioned = [name for _, listed in rows for name in listed]
     for name in mentioned:
         if re.search(r"\.\w{3,4}\s*[,|\s]\s*\S*\.\w{3,4}$", name):
             raise GroundTruthError(f"{path}: {name!r} looks like several positives: they are separated by ;")
@@ -39,10 +39,10 @@ def read(
     image_of = {name: database_row(name) for name in dict.fromkeys(mentioned)}
     _warn_of_strangers(path, row_of, image_of, query_names)
     positives: list[set[int]] = [set() for _ in query_names]
-    for query, names in rows:
+    for query, listed in rows:
         row = row_of[query]
         if row is not None:
-            positives[row] |= {found for found in map(image_of.get, names) if found is not None}
+            positives[row] |= {found for found in map(image_of.get, listed) if found is not None}
     truth = GroundTruth.from_rows(
         [sorted(rows) for rows in positives], len(database_names), f"positives listed in {path.name}"
     )

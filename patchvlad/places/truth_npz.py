@@ -1,7 +1,6 @@
 """Ground truth in .npz: the reference's utmQ, utmDb and posDistThr, and beside them what we add."""
 
 import io
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,18 +10,15 @@ from ..errors import GroundTruthError
 from ..files.arrays import DAMAGE
 from ..files.atomic import replacing
 from ..images.names import finder
+from ..images.sides import PerhapsNames, Sides
 from .ground_truth import UNITS, GroundTruth, TruthFile, check_counts
 
 
-def read(
-    path: Path, query_names: Sequence[str] | None, database_names: Sequence[str] | None, radius: float | None
-) -> GroundTruth:
+def read(path: Path, names: PerhapsNames, radius: float | None) -> GroundTruth:
     """Reads positions and checks that they are of the images given, if any; `radius` overrides the file's."""
     truth = _read(path, radius)
-    for side, given, known in (
-        ("queries", query_names, truth.query_names),
-        ("database", database_names, truth.database_names),
-    ):
+    own = Sides(truth.query_names, truth.database_names)
+    for (side, given), known in zip(names.items(), own, strict=True):
         if given is not None and known is not None and len(given) == len(known):
             row_of = finder(path, side, given, known, exchanging=False)
             other = [name for row, name in enumerate(known) if row_of(name) != row]
@@ -31,12 +27,9 @@ def read(
                     f"{path} is of other {side}, or in another order: {other[0]} is not where it should be. "
                     "Use the image list that the ground truth was made for"
                 )
-    check_counts(path, truth, query_names, database_names)
-    return replace(
-        truth,
-        query_names=tuple(query_names) if query_names is not None else truth.query_names,
-        database_names=tuple(database_names) if database_names is not None else truth.database_names,
-    )
+    check_counts(path, truth, names)
+    queries, database = (known if given is None else tuple(given) for given, known in zip(names, own, strict=True))
+    return replace(truth, query_names=queries, database_names=database)
 
 
 def _read(path: Path, radius: float | None) -> GroundTruth:
@@ -60,7 +53,7 @@ def _read(path: Path, radius: float | None) -> GroundTruth:
             heading_limit=float(more["headingLimit"]) if "headingLimit" in more else None,
         )
         names = [tuple(map(str, more[name])) if name in more else None for name in ("namesQ", "namesDb")]
-        check_counts("it", truth, names[0], names[1])
+        check_counts("it", truth, Sides(names[0], names[1]))
     except (GroundTruthError, ValueError, TypeError, IndexError) as error:
         raise GroundTruthError(f"{path}: {error}") from error
     return replace(truth, query_names=names[0], database_names=names[1])

@@ -1,18 +1,17 @@
 """Ground truth in .npy as VPR-Bench has it: (query row, positive rows)."""
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import GroundTruthError
 from ..files.arrays import read_object_array
+from ..images.sides import PerhapsNames
 from .ground_truth import GroundTruth, TruthFile
 
 
-def read(
-    path: Path, query_names: Sequence[str] | None, database_names: Sequence[str] | None, _: float | None
-) -> GroundTruth:
+def read(path: Path, names: PerhapsNames, _: float | None) -> GroundTruth:
     """Reads positives by row."""
+    query_names, database_names = names
     if query_names is None or database_names is None:
         raise GroundTruthError(f"{path} gives rows: reading it needs the image lists of queries and database")
     positives: list[list[int]] = [[] for _ in query_names]

@@ -5,14 +5,17 @@ hloc        query map_image                   one pair per line, best first; COL
 MSLS        query_key key key key ...         one query per line, best first; keys are file names without suffix
 """
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from ..errors import GroundTruthError
+from ..images.sides import Names, Sides
 from .exports import ONE_QUERY
+
+NOBODY: Names = Sides((), ())  # where no names are known
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,12 @@ class Listed:
         return list(dict.fromkeys(image for images in self.images.values() for image in images))
 
 
-def parse(path: Path, queries: Sequence[str] = (), database: Sequence[str] = (), in_order: bool = False) -> Listed:
+def parse(path: Path, names: Names = NOBODY, in_order: bool = False) -> Listed:
     """Reads a text file of predictions, whichever format it is.
 
     Args:
         path: the file.
-        queries, database: names that the file may hold, for those with commas in them or # before them.
+        names: that the file may hold, for those with commas in them or # before them.
         in_order: whether images stand in their order whatever their scores are.
 
     Raises:
@@ -62,7 +65,7 @@ def parse(path: Path, queries: Sequence[str] = (), database: Sequence[str] = (),
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (UnicodeDecodeError, OSError) as error:
         raise GroundTruthError(f"{path} is no text file of predictions ({error})") from error
-    hashed = tuple(name for name in queries if name.startswith("#"))
+    hashed = tuple(name for name in names.queries if name.startswith("#"))
     numbered = [
         (number, line)
         for number, line in enumerate(lines, 1)
@@ -72,7 +75,7 @@ def parse(path: Path, queries: Sequence[str] = (), database: Sequence[str] = (),
         raise GroundTruthError(f"{path} is empty: it holds no prediction")
     first = numbered[0][1]
     if lines[0].startswith("# kapture format") or ", " in first or ("," in first and len(first.split()) == 1):
-        listed = _kapture(path, numbered, set(queries), set(database))
+        listed = _kapture(path, numbered, names)
         return listed.ordered(in_order, ONE_QUERY not in lines)
     fields = [line.split() for _, line in numbered]
     if all(len(parts) == 2 for parts in fields):
@@ -89,14 +92,15 @@ def parse(path: Path, queries: Sequence[str] = (), database: Sequence[str] = (),
     return Listed({parts[0]: parts[1:] for parts in fields}, keys=True)
 
 
-def _kapture(path: Path, numbered: Sequence[tuple[int, str]], queries: Set[str], database: Set[str]) -> Listed:
+def _kapture(path: Path, numbered: Sequence[tuple[int, str]], names: Names) -> Listed:
     """Pairs and their scores as they stand there."""
+    known = names.map(frozenset)
     images: dict[str, list[str]] = {}
     scores: dict[str, list[float]] = {}
     scored = len(numbered[0][1].split(",")) > 2
     for number, line in numbered:
         try:
-            query, image, score = _pair(line, scored, queries, database)
+            query, image, score = _pair(line, scored, known)
         except ValueError as error:
             raise GroundTruthError(f"{path}, line {number}: {error}; it should read query, map image, score") from error
         images.setdefault(query, []).append(image)
@@ -104,13 +108,14 @@ def _kapture(path: Path, numbered: Sequence[tuple[int, str]], queries: Set[str],
     return Listed(images, scores if scored else None)
 
 
-def _pair(line: str, scored: bool, queries: Set[str], database: Set[str]) -> tuple[str, str, float]:
+def _pair(line: str, scored: bool, known: Sides[frozenset[str]]) -> tuple[str, str, float]:
     """Query, image and score of a line; names with commas are found among those known."""
     parts = [part.strip() for part in line.split(",")]
     if len(parts) != 2 + scored:
         names, _, last = line.rpartition(", ") if scored else (line, "", "0")
         cuts = [i for i in range(len(names)) if names.startswith(", ", i)]
-        whole = [(names[:i], names[i + 2 :], last) for i in cuts if names[:i] in queries and names[i + 2 :] in database]
+        pairs = ((names[:i], names[i + 2 :]) for i in cuts)
+        whole = [(*pair, last) for pair in pairs if pair[0] in known.queries and pair[1] in known.database]
         if len(whole) != 1:
             raise ValueError(f"{len(parts)} fields")
         parts = list(whole[0])

@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import GroundTruthError
 from ..files.arrays import read_array
 from ..images.names import Finder, finder
+from ..images.sides import PerhapsNames, Sides
 from ..places.ground_truth import GroundTruth
 from ..search.ranking import Ranking
 from .folder import RERANKED, Making, confidences_in, lists_in, read_making, stages_in
@@ -64,12 +65,13 @@ class Asked:
         return cls(truth.query_names, truth.database_names, (len(truth), truth.database), truth.complete)
 
     @classmethod
-    def about(cls, source: Path, queries: Sequence[str] | None, database: Sequence[str] | None) -> "Asked":
+    def about(cls, source: Path, names: PerhapsNames) -> "Asked":
         """The images of lists, and where there is none those that predictions name.
 
         Raises:
             GroundTruthError: there is no list, and the predictions do not name their images.
         """
+        queries, database = names
         complete = database is not None
         if queries is None or database is None:
             if source.is_dir() or source.suffix.lower() == ".npy":
@@ -107,7 +109,7 @@ def read_predictions(path: str | os.PathLike, asked: Asked) -> tuple[list[Predic
         raise GroundTruthError(
             f"{path} names images, and the ground truth does not: give the image lists with --queries and --database"
         )
-    listed = parse(path, asked.queries, asked.database)
+    listed = parse(path, Sides(asked.queries, asked.database))
     (ranking,), asked = _meet(path, {path: listed}, asked)
     return [Prediction(path.stem, ranking, listed.comparable)], asked
 
@@ -128,7 +130,8 @@ def _from_results(folder: Path, asked: Asked) -> tuple[list[Prediction], Asked]:
             f"{folder} names images, and the ground truth does not: give the lists with --queries and --database"
         )
     files = stages_in(folder)
-    listed = {path: parse(path, asked.queries, asked.database) for path in files.values()}
+    names = Sides(asked.queries, asked.database)
+    listed = {path: parse(path, names) for path in files.values()}
     rankings, asked = _meet(folder, listed, asked)
     found = []
     for (stage, path), ranking in zip(files.items(), rankings, strict=True):
@@ -142,7 +145,7 @@ def _with_confidences(prediction: Prediction, folder: Path, asked: Asked) -> Pre
     path = confidences_in(folder)
     if path is None:
         return prediction
-    listed = parse(path, asked.queries or (), asked.database or (), in_order=True)
+    listed = parse(path, Sides(asked.queries or (), asked.database or ()), in_order=True)
     (other,), _ = _meet(path, {path: listed}, asked)
     if not np.array_equal(other.indices, prediction.ranking.indices):
         raise GroundTruthError(f"{path} does not belong to the predictions beside it: run match again")
