@@ -1,6 +1,7 @@
 """Which photos there are, and how one is read."""
 
 import io
+import logging
 import os
 from pathlib import Path
 
@@ -147,7 +148,31 @@ def test_list_file_keeps_its_order_and_takes_a_root(tmp_path: Path, monkeypatch:
     assert ImageList.read("list.txt", root="photos").names == images.names
 
 
-@pytest.mark.parametrize("line", ["../a.jpg", "q/../../a.jpg", "/elsewhere/a.jpg", ".."])
+def test_absolute_paths_find_their_own_root_and_say_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    listed = tmp_path / "lists" / "list.txt"
+    listed.parent.mkdir()
+    paths = [tmp_path / "data" / name for name in ("x/1.jpg", "x/2.jpg", "y/1.jpg")]
+    listed.write_text("".join(f"{path}\n" for path in paths))
+    with caplog.at_level(logging.INFO):
+        images = ImageList.read(listed)
+    assert (images.root, images.names) == (tmp_path / "data", ("x/1.jpg", "x/2.jpg", "y/1.jpg"))
+    assert [images.path(row) for row in range(3)] == paths
+    assert f"its images lie below {tmp_path / 'data'}, which their names are relative to" in caplog.text
+    listed.write_text(f"{paths[0]}\n")
+    assert ImageList.read(listed).names == ("1.jpg",)
+
+
+def test_absolute_paths_mix_with_relative_ones_and_with_a_root(tmp_path: Path) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"1.jpg\n{tmp_path / 'b' / '2.jpg'}\n")
+    images = ImageList.read(listed, tmp_path / "a")
+    assert (images.root, images.names) == (tmp_path, ("a/1.jpg", "b/2.jpg"))
+    listed.write_text(f"1.jpg\n{tmp_path / 'a' / 'c' / '2.jpg'}\n")
+    images = ImageList.read(listed, tmp_path / "a")
+    assert (images.root, images.names) == (tmp_path / "a", ("1.jpg", "c/2.jpg"))
+
+
+@pytest.mark.parametrize("line", ["../a.jpg", "q/../../a.jpg", ".."])
 def test_lines_that_lead_out_of_the_root_are_refused(tmp_path: Path, line: str) -> None:
     listed = tmp_path / "list.txt"
     listed.write_text(f"a.jpg\n{line}\n")

@@ -1,6 +1,7 @@
 """Which photos there are: an image is known by its path relative to the root, with forward slashes, everywhere."""
 
 import contextlib
+import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ from pathlib import Path, PurePosixPath
 from natsort import natsorted
 
 from ..errors import ImageError
+
+log = logging.getLogger(__name__)
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp"})
 
@@ -29,11 +32,12 @@ class ImageList:
 
     @classmethod
     def read(cls, source: str | os.PathLike, root: str | os.PathLike | None = None) -> "ImageList":
-        """Lists a folder (recursively, in natural order) or reads a list file with one path a line.
+        """Lists a folder (recursively, in natural order) or reads a list file with one path per line.
 
         Args:
             source: a folder of photos, or a text file.
-            root: what the paths in a list file are relative to; the file's own folder if not given.
+            root: what the paths in a list file are relative to; the file's own folder if not given. Where absolute
+                paths lead out of it, names are relative to the folder that all images lie below.
 
         Raises:
             ImageError: there is no such source, it holds no image, or a line leads out of the root.
@@ -57,15 +61,15 @@ class ImageList:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
             raise ImageError(f"{path} is not a text file: give a folder of photos or one image path a line") from error
-        names = tuple(
-            _relative(line.strip(), root, path, number) for number, line in enumerate(lines, 1) if line.strip()
-        )
+        said = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
+        above = _root_of(path, root, [line for _, line in said])
+        names = tuple(_relative(line, root, above, f"{path}, line {number}") for number, line in said)
         if not names:
             raise ImageError(f"{path} lists no image: write one image path a line, relative to the root")
         if len(set(names)) < len(names):
             double = next(name for name, count in Counter(names).items() if count > 1)
             raise ImageError(f"{path} lists {double} twice: every image counts once")
-        return cls(root, names)
+        return cls(above, names)
 
     @classmethod
     def read_either(cls, source: str | os.PathLike, root: str | os.PathLike | None) -> "ImageList":
@@ -136,16 +140,27 @@ def _leads_back(link: Path, root: Path) -> bool:
     return any(folder.resolve().is_relative_to(target) for folder in passed[: passed.index(root) + 1])
 
 
-def _relative(line: str, root: Path, file: Path, number: int) -> str:
+def _root_of(file: Path, root: Path, lines: Sequence[str]) -> Path:
+    """The root of a list, or where absolute paths lead out of it the folder that all its images lie below, said once."""
+    absolute = [os.path.normpath(line) for line in lines if os.path.isabs(line)]
+    if all(Path(line).is_relative_to(os.path.abspath(root)) for line in absolute):
+        return root
+    folders = [os.path.dirname(line) for line in absolute]
+    if len(absolute) < len(lines):
+        folders.append(os.path.abspath(root))
+    try:
+        common = Path(os.path.commonpath(folders))
+    except ValueError as error:  # on several drives
+        raise ImageError(f"{file} lists images on several drives: there is no root above them all") from error
+    log.info("%s: its images lie below %s, which their names are relative to", file, common)
+    return common
+
+
+def _relative(line: str, root: Path, above: Path, where: str) -> str:
+    """A line of a list, relative to the folder `above` all images; `root` is what it is relative to as it stands."""
     path = Path(os.path.normpath(line))
-    if path.is_absolute():
-        absolute_root = Path(os.path.abspath(root))
-        if not path.is_relative_to(absolute_root):
-            raise ImageError(
-                f"{file}, line {number}: {line} lies outside the root {absolute_root}: "
-                "give the root that all images lie below with --root"
-            )
-        path = path.relative_to(absolute_root)
     if path.parts[:1] == ("..",):
-        raise ImageError(f"{file}, line {number}: {line} leads out of the root {root}: give a root above all images")
+        raise ImageError(f"{where}: {line} leads out of the root {root}: give a root above all images")
+    if path.is_absolute() or above != root:
+        path = Path(os.path.abspath(root), path).relative_to(os.path.abspath(above))
     return PurePosixPath(*path.parts).as_posix()

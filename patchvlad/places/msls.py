@@ -79,17 +79,11 @@ def used_rows(folder: Path, panoramas: bool, validating: bool) -> list[Row]:
     rows = read_table(folder / "postprocessed.csv", ("key", "easting", "northing", "night", "view_direction"))
     raw = {row["key"]: row for row in read_table(folder / "raw.csv", ("key", "pano"))}
     kept = []
-    tasks = None
-    if validating and (folder / "subtask_index.csv").is_file():
-        tasks = [is_true(row["all"]) for row in read_table(folder / "subtask_index.csv", ("all",))]
-        if len(tasks) != len(rows):
-            raise GroundTruthError(
-                f"{folder}: subtask_index.csv has {len(tasks)} rows, postprocessed.csv {len(rows)}: fetch them again"
-            )
+    tasks = _tasks(folder, len(rows)) if validating else [True] * len(rows)
     for number, row in enumerate(rows):
         if row["key"] not in raw:
             raise GroundTruthError(f"{folder / 'raw.csv'} has no row for the key {row['key']}: fetch it again")
-        if (panoramas or not is_true(raw[row["key"]]["pano"])) and (tasks is None or tasks[number]):
+        if (panoramas or not is_true(raw[row["key"]]["pano"])) and tasks[number]:
             kept.append(row)
     return kept
 
@@ -97,6 +91,41 @@ def used_rows(folder: Path, panoramas: bool, validating: bool) -> list[Row]:
 def is_true(text: str) -> bool:
     """Of a column of truth values, as pandas and others write them."""
     return text.lower() in ("true", "1", "1.0")
+
+
+def training_database(root: Path) -> ImageList:
+    """The database photos of the training cities that are there: what the reference fits its whitening to.
+
+    As there, panoramas count, and where there is a subtask_index.csv only photos of the task `all`.
+
+    Raises:
+        GroundTruthError: no training city is there, or a table is missing.
+    """
+    cities = [city for city in TRAINING if (root / "train_val" / city / "database").is_dir()]
+    if not cities:
+        raise GroundTruthError(f"{root / 'train_val'} holds none of the training cities {', '.join(TRAINING)}")
+    names = []
+    for city in cities:
+        folder = Path("train_val", city, "database")
+        rows = read_table(root / folder / "postprocessed.csv", ("key",))
+        tasks = _tasks(root / folder, len(rows))
+        names += [
+            (folder / "images" / f"{row['key']}.jpg").as_posix() for row, used in zip(rows, tasks, strict=True) if used
+        ]
+    return ImageList(root, tuple(names))
+
+
+def _tasks(folder: Path, count: int) -> list[bool]:
+    """Which rows are of the task `all`; every one where that is not told."""
+    path = folder / "subtask_index.csv"
+    if not path.is_file():
+        return [True] * count
+    tasks = [is_true(row["all"]) for row in read_table(path, ("all",))]
+    if len(tasks) != count:
+        raise GroundTruthError(
+            f"{folder}: subtask_index.csv has {len(tasks)} rows, postprocessed.csv {count}: fetch them again"
+        )
+    return tasks
 
 
 # --- training -------------------------------------------------------------------------------------------------------
