@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from patchvlad.errors import ModelError
 from patchvlad.images.lists import ImageList
 from patchvlad.model.backbones.base import Backbone
-from patchvlad.train.fitting import assignment_weights, fit, fit_centroids
+from patchvlad.train.clusters import assignment_weights, fit_centroids
+from patchvlad.train.fitting import fit
 
 
 class Tiny(Backbone):

@@ -1,10 +1,39 @@
 """Values of .ini files in the reference's format: typed, with errors that name file, section and key."""
 
 import configparser
+import difflib
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ..errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+# Keys that are read, by section; and those of the reference that have no effect here.
+KNOWN = {
+    "feature_extract": ("imageresizew", "imageresizeh", "cachebatchsize", "precision", "storedtype"),
+    "feature_match": (
+        *("matcher", "n_values_all", "pred_input_path", "imageresizew", "imageresizeh", "patchweights2use"),
+        *("globalweight2use", "leastspread", "querystep"),
+    ),
+    "global_params": (
+        *("pooling", "resumepath", "num_pcs", "num_clusters", "patch_sizes", "strides", "model", "patchcomponents"),
+        "vladv2",
+    ),
+    "train": (
+        *("batchsize", "optim", "seed", "lr", "lrstep", "lrgamma", "weightdecay", "momentum", "patience", "evalevery"),
+        *("margin", "num_clusters", "includepanos", "nneg", "imageresizew", "imageresizeh"),
+    ),
+}
+WITHOUT_EFFECT = {
+    "feature_extract": ("batchsize",),
+    "feature_match": ("dataset_name",),
+    "global_params": ("threads", "ngpu"),
+    "train": ("cachebatchsize",),
+}
+IDLE_IN_TRAINING = ("pooling", "resumepath", "patch_sizes", "strides")  # of [global_params], in train.ini
+IDLE_ELSEWHERE = ("vladv2",)  # the checkpoint tells
 
 
 def read_values(text: str, name: str, sections: Sequence[str]) -> "Values":
@@ -17,7 +46,31 @@ def read_values(text: str, name: str, sections: Sequence[str]) -> "Values":
     for section in sections:
         if section not in parser:
             raise ConfigError(f"{name} has no section [{section}]: see the presets for the format")
+    _tell_of_keys(parser, name, training="train" in sections)
     return Values(parser, name)
+
+
+def _tell_of_keys(parser: configparser.ConfigParser, name: str, training: bool) -> None:
+    """Says which sections and keys are unknown, and which have no effect, each in one line."""
+    idle = []
+    for section in parser.sections():
+        known = KNOWN.get(section, ())
+        if section not in KNOWN:
+            log.warning("%s: section [%s] is unknown and ignored%s", name, section, _meant(section, KNOWN))
+            continue
+        idle_here = IDLE_IN_TRAINING if training else IDLE_ELSEWHERE
+        for key in parser[section]:
+            if key in WITHOUT_EFFECT[section] or (section == "global_params" and key in idle_here):
+                idle.append(key)
+            elif key not in known:
+                log.warning("%s: [%s] %s is unknown and ignored%s", name, section, key, _meant(key, known))
+    if idle:
+        log.info("%s: without effect here: %s", name, ", ".join(dict.fromkeys(idle)))
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f": did you mean {near[0]}?" if near else ""
 
 
 class Values:

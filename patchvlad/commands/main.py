@@ -48,8 +48,16 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
     return parser
 
 
-def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
-    """Parses and calls the chosen function; every error that patchvlad names becomes one line and an exit code."""
+def run(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None, reword: Callable[[str], str] = lambda said: said
+) -> int:
+    """Parses and calls the chosen function; every error that patchvlad names becomes one line and an exit code.
+
+    Args:
+        parser: sets `function`.
+        argv: the words behind the program's name.
+        reword: makes of an error's message what is told.
+    """
     arguments = parser.parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -61,7 +69,7 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
         function(arguments)
         return 0
     except PatchvladError as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        print(f"{parser.prog}: error: {reword(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
         print(

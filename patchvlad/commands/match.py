@@ -41,10 +41,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     count, whole = at_least(1), at_least(0)
     for name in ("queries", "database"):
         parser.add_argument(
-            f"--{name}", type=Path, required=True, metavar="X", help="photos (folder or list file) or a store"
+            f"--{name}",
+            type=Path,
+            required=True,
+            metavar="X",
+            help="photos (folder or list file), a store, or features of the reference",
         )
     parser.add_argument("--out", type=Path, required=True, metavar="RESULTS", help="folder for rankings and recalls")
     add_root_option(parser)
+    for name in ("query", "database"):
+        parser.add_argument(
+            f"--{name}-list", type=Path, metavar="LIST", help="image list of features that the reference extracted"
+        )
     parser.add_argument(
         "--ground-truth", type=Path, metavar="G", help=".npz (utmQ, utmDb, posDistThr) or .csv (query, positives)"
     )
@@ -76,18 +84,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Finds what can be wrong without a look at a photo, then extracts what is no store yet, searches and measures."""
     from ..features.store import FeatureStore, is_store
-    from ..images.lists import ImageList
     from ..images.sides import Sides
     from ..model.devices import usable_device
     from ..results.folder import check_free, stores_of
     from ..search.searching import check_whole_groups
 
     paths = Sides(arguments.queries, arguments.database)
-    sources: Sides[FeatureStore | ImageList] = paths.map(
-        lambda path: FeatureStore(path) if is_store(path) else ImageList.read_either(path, arguments.root)
+    preset = preset_of(arguments, *(FeatureStore(path) for path in paths if is_store(path)))
+    lists = Sides(arguments.query_list, arguments.database_list)
+    sources: Sides[FeatureStore | ImageList] = Sides(
+        *(_source(path, listed, preset, arguments.root) for path, listed in zip(paths, lists, strict=True))
     )
     stores = [side for side in sources if isinstance(side, FeatureStore)]
-    preset = preset_of(arguments, *stores)
     if arguments.figures and (stores or preset.description.pooling != "patchnetvlad"):
         raise ConfigError("--figures needs photos for --queries and --database, not stores, and a preset with patches")
     for store in stores:
@@ -112,6 +120,24 @@ def run(arguments: argparse.Namespace) -> None:
     print_results(results)
     figures = f", {len(drawn)} pictures in {drawn[0].parent}" if drawn else ""
     print(f"written to {arguments.out}{figures}")
+
+
+def _source(path: Path, listed: Path | None, preset: Preset, root: Path | None) -> "FeatureStore | ImageList":
+    """A store, features of the reference by their list, or photos."""
+    from ..features.reference_features import ReferenceFeatures, is_reference_features
+    from ..features.store import FeatureStore, is_store
+    from ..images.lists import ImageList
+
+    if is_reference_features(path):
+        if listed is None:
+            raise ConfigError(
+                f"{path} holds features of the reference, whose rows a list names: give it with --query-list or "
+                "--database-list, and the preset or config that they were extracted with"
+            )
+        return ReferenceFeatures(path, ImageList.read(listed, root).names, preset.description)
+    if listed is not None:
+        raise ConfigError(f"{path} names its images: --query-list and --database-list are for the reference's features")
+    return FeatureStore(path) if is_store(path) else ImageList.read_either(path, root)
 
 
 def read_truth(path: Path | None, radius: float | None, names: "Names") -> "GroundTruth | None":
@@ -199,6 +225,7 @@ class Asking:
         out: the results folder.
         descriptors: of another method, which retrieve in place of the stores' own.
         device: where patch descriptors are compared.
+        reference_root: writes pairs as the reference does, see `write_results`.
     """
 
     preset: Preset
@@ -208,6 +235,7 @@ class Asking:
     out: Path
     descriptors: "Sides[GlobalDescriptors] | None" = None
     device: str = "cpu"
+    reference_root: str | None = None
 
 
 def match_stores(
@@ -220,6 +248,11 @@ def match_stores(
 
     for store in stores:
         asked.preset.description.check_store(store, asked.preset.name)
+        if asked.plan.depth != 0 and asked.preset.description.pooling == "patchnetvlad" and not store.grids:
+            raise MismatchError(
+                f"{store.folder} holds global descriptors alone, so {asked.preset.name} cannot re-rank with it: "
+                "extract with a preset that makes patches, or match by the preset netvlad_extract"
+            )
     with bar("re-rank") as progress, lone_workers() as workers:
         found = search(
             stores,
@@ -239,7 +272,8 @@ def match_stores(
     over = f"{counted}; recall over {asked.denominator} queries" if counted else ""
     making = _making(asked, stores, found.retrieved)
     results = Results(stores.map(lambda store: store.names), stages, making, recalls, over)
-    drawn = write_results(asked.out, results, None if draw is None else lambda folder: draw(found.ranking, folder))
+    drawing = None if draw is None else lambda folder: draw(found.ranking, folder)
+    drawn = write_results(asked.out, results, drawing, asked.reference_root)
     return Shown(results, asked.truth, dict(zip(stages, found.seconds, strict=False)), counted), drawn
 
 

@@ -78,7 +78,7 @@ def preset_of(arguments: argparse.Namespace, *stores: "FeatureStore") -> Preset:
         found = found.fast()
     description, plan = found.description, found.plan
     if arguments.model:
-        description = replace(description, model=arguments.model, components=None, clusters=None)
+        description = replace(description, model=arguments.model, components=None, clusters=None, looked_in=())
     overriding = ("precision", "store_dtype", "patch_components", "batch")
     given = {name: getattr(arguments, name) for name in overriding if getattr(arguments, name, None)}
     if getattr(arguments, "matcher", None):
@@ -187,7 +187,7 @@ def add_places_options(parser: argparse.ArgumentParser) -> None:
     )
     for side in ("cities", "validation-cities"):
         parser.add_argument(f"--{side}", metavar="A,B", help="of MSLS or GSV-Cities (default: the published lists)")
-    parser.add_argument("--panoramas", action="store_true", help="use MSLS's panoramas too")
+    parser.add_argument("--panoramas", action="store_true", help="train on MSLS's panoramas too")
     parser.add_argument("--seed", type=at_least(0), default=usual.seed, help="of every random draw (default: 0)")
 
 

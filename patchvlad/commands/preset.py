@@ -5,7 +5,8 @@
     [global_params]    pooling, resumepath, num_pcs, num_clusters, patch_sizes, strides
 
 `resumepath` with `num_pcs` and ".pth.tar" behind it is the checkpoint, as in the reference; where no such file lies,
-its name stands for the known model. Files are looked for from the current folder, then from the config's own.
+its name stands for the known model. Files are looked for from the current folder, then from the config's own and the
+one above it, with and without the number and the extension.
 
 Beyond the reference there are `model = NAME` (or a file), which says it in one, `precision` (float32 | bfloat16),
 `storedtype` (float32 | float16 | int8), `patchcomponents`, `globalweight2use`, `leastspread`, `querystep`, and the
@@ -147,8 +148,10 @@ def _parse(text: str, name: str, folder: Path) -> Preset:
 def _description(values: Values, folder: Path) -> Description:
     sizes = values.wholes("global_params", "patch_sizes", (5,), least=1)
     components = values.whole("global_params", "num_pcs", -1)
+    model, looked_in = _model(values, components, folder)
     return Description(
-        model=_model(values, components, folder),
+        model=model,
+        looked_in=looked_in,
         size=_size(values),
         batch=max(values.whole("feature_extract", "cachebatchsize", 4), 1),
         pooling=values.one_of("global_params", "pooling", "patchnetvlad", POOLINGS),
@@ -179,15 +182,29 @@ def _size(values: Values) -> tuple[int, int] | None:
     return (height, width) if height > 0 and width > 0 else None
 
 
-def _model(values: "Values", components: int, folder: Path) -> str:
-    """The checkpoint that a config names: a file if it lies where it says, else the known model of that file name."""
+def _model(values: Values, components: int, folder: Path) -> tuple[str, tuple[str, ...]]:
+    """The checkpoint that a config names: a file, else the known model of its name, else with it where it is not.
+
+    The reference puts `num_pcs` and ".pth.tar" behind `resumepath`, and looks in the current folder and in its package,
+    which is the folder above that of its configs.
+    """
     named = values.text("global_params", "model", "")
     prefix = values.text("global_params", "resumepath", "")
     if not named and not prefix:
         raise ConfigError(f"{values.name}: [global_params] names no model: set resumepath (or model)")
-    file = named or f"{prefix}{components if components > 0 else ''}.pth.tar"
-    for place in (Path(file), folder / file):
-        if place.is_file():
-            return str(place)
-    family, _, number = Path(file).name.removesuffix(".pth.tar").partition("_WPCA")
-    return f"{family}-{number}" if family in ("mapillary", "pittsburgh") and number else file
+    number = str(components) if components > 0 else ""
+    files = (
+        [named]
+        if named
+        else dict.fromkeys((f"{prefix}{number}.pth.tar", f"{prefix}.pth.tar", f"{prefix}{number}", prefix))
+    )
+    looked = list(dict.fromkeys(place / file for file in files for place in (Path(), folder, folder / "..")))
+    for path in looked:
+        if path.is_file():
+            return str(path), ()
+    first = next(iter(files))
+    family, _, behind = Path(first).name.removesuffix(".pth.tar").partition("_WPCA")
+    if family in ("mapillary", "pittsburgh") and behind:
+        return f"{family}-{behind}", ()
+    known = Path(first).name == first and not first.endswith((".pth.tar", ".safetensors"))
+    return first, () if known else tuple(os.path.normpath(path) for path in looked)

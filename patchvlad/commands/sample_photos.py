@@ -2,18 +2,14 @@
 
 import csv
 import logging
-import shutil
-import subprocess
-import sys
-import tempfile
-import zipfile
 from pathlib import Path
 
-from ..errors import ImageError
+from ..files.atomic import replacing
+from .wheels import REFERENCE, SAMPLE_PAIRS, fetched
 
 log = logging.getLogger(__name__)
 
-WHEELS = ("patchnetvlad==0.1.8", "image-matching-models==1.1.0")
+WHEELS = (REFERENCE, SAMPLE_PAIRS)
 _PAIRS = "imm/assets/example_pairs"
 _TOKYO = "patchnetvlad/example_images"
 # Near view or other time -> far view of the same place; then places that no query shows.
@@ -41,29 +37,20 @@ def sample_photos(folder: Path) -> Path:
     """Returns a folder with database/, queries/ and gt.csv, fetched on the first call.
 
     Raises:
-        ImageError: pip cannot fetch the wheels.
+        DownloadError: pip cannot fetch the wheels.
     """
     if (folder / "gt.csv").is_file():
         return folder
-    log.info("fetching sample photos with pip (%s), once", " ".join(WHEELS))
-    with tempfile.TemporaryDirectory() as place:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", place, *WHEELS]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["pip is not there"])[-1]
-            raise ImageError(
-                f"sample photos could not be fetched with pip ({reason}): try 'patchvlad match' on your own"
-            )
-        members = {f"queries/{name}": member for name, (member, _) in QUERIES.items()}
-        members |= {f"database/{name}": member for name, member in DATABASE.items()}
-        for wheel in Path(place).glob("*.whl"):
-            with zipfile.ZipFile(wheel) as archive:
-                inside = set(archive.namelist())
-                for name, member in members.items():
-                    if member in inside:
-                        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                        with archive.open(member) as source, open(folder / name, "wb") as target:
-                            shutil.copyfileobj(source, target)
+    log.info("fetching sample photos with pip (%s), once", " ".join(wheel.requirement for wheel in WHEELS))
+    members = {f"queries/{name}": member for name, (member, _) in QUERIES.items()}
+    members |= {f"database/{name}": member for name, member in DATABASE.items()}
+    for wheel in WHEELS:
+        with fetched(wheel) as archive:
+            inside = set(archive.namelist())
+            for name, member in members.items():
+                if member in inside:
+                    with replacing(folder / name) as partial:
+                        partial.write_bytes(archive.read(member))
     with open(folder / "gt.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["query", "positives"])

@@ -18,7 +18,11 @@ from .progress import bar, bars
 if TYPE_CHECKING:
     from ..model.network import PatchNetVLAD
     from ..places.training import Places
+    from ..train.loop import Run
     from ..train.parallel import Team
+    from ..train.runs import State
+
+log = logging.getLogger(__name__)
 
 EXAMPLE = "patchvlad train photos/places.csv --model lite --out runs/mine"
 
@@ -80,7 +84,7 @@ def run(arguments: argparse.Namespace) -> None:
     model, course = _resumed(arguments) if arguments.resume else _begun(arguments)
     with team_of_torchrun(usable_device(arguments.device)) as (team, device):
         precision = arguments.precision or ("bfloat16" if device.startswith("cuda") else "float32")
-        run_training(
+        state = run_training(
             model,
             course,
             team,
@@ -90,6 +94,8 @@ def run(arguments: argparse.Namespace) -> None:
             workers=arguments.workers,
             precision=usable_precision(precision, device),
         )
+        if team.rank == 0:
+            tell(course, state, model.whitening is not None)
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,8 @@ def _resumed(arguments: argparse.Namespace) -> "tuple[PatchNetVLAD, Course]":
     identity = content["identity"]
     kept: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in identity["reading"].items()}
     recipe, reading = Recipe(**identity["recipe"]), Reading(**kept)
+    if arguments.epochs:
+        recipe = replace(recipe, epochs=arguments.epochs)
     training, validation = read_places(arguments.dataset, reading)
     return model, Course(training, validation, recipe, reading, tuple(identity["size"]), arguments.resume)
 
@@ -139,7 +147,7 @@ def _begun(arguments: argparse.Namespace) -> "tuple[PatchNetVLAD, Course]":
         model = model_from(arguments.model, recipe.whitened)
     else:
         with bar("clusters") as progress:
-            model = model_from_photos(
+            model, _ = model_from_photos(
                 arguments.backbone,
                 arguments.backbone_weights,
                 arguments.clusters,
@@ -156,20 +164,19 @@ def run_training(
     model: "PatchNetVLAD",
     course: Course,
     team: "Team",
-    keep: "Callable[[PatchNetVLAD, int], None] | None" = None,
+    keep: "Callable[[Run], None] | None" = None,
     **settings: Any,
-) -> None:
-    """Says what there is to train on, trains with progress bars, and says what came out.
+) -> "State":
+    """Says what there is to train on, and trains with progress bars.
 
     Args:
         model: to start from.
         course: what the training is about.
         team: the processes that train together.
-        keep: called with the model after each epoch, and the epoch's number.
+        keep: called with the run after each epoch.
         settings: of `train`.
     """
     from ..train.loop import train
-    from ..train.runs import BEST
 
     first, recipe = team.rank == 0, course.recipe
     if first:
@@ -179,11 +186,24 @@ def run_training(
     with bars() as progress:
         settings |= {"reading": asdict(course.reading), "progress": progress if first else None}
         settings |= {"size": course.size, "team": team, "keep": keep}
-        state = train(model, course.training, course.validation, recipe, course.folder, **settings)
-    if not first:
-        return
-    best = course.folder / BEST
-    shown = f", recall@{recipe.selected_by} {100 * state.best:.1f} %" if state.best >= 0 else ""
-    print(f"{best}: the best of {state.epoch} epochs{shown}; numbers in {course.folder / 'history.csv'}")
-    if model.whitening is None:
+        return train(model, course.training, course.validation, recipe, course.folder, **settings)
+
+
+def tell(course: Course, state: "State", whitened: bool) -> None:
+    """Says what came out of a training."""
+    from ..train.runs import BEST
+
+    best, numbers = course.folder / BEST, f"numbers in {course.folder / 'history.csv'}"
+    if not whitened:
         print(f"add whitening with: patchvlad add-pca {best} PHOTOS --components D")
+    if not learned(state):
+        log.warning("%s: no epoch was better than the start: %.1f; %s", best, 100 * state.best, numbers)
+        return
+    shown = f", recall@{course.recipe.selected_by} {100 * state.best:.1f} %" if state.best >= 0 else ""
+    print(f"{best}: the best of {state.epoch} epochs{shown}; {numbers}")
+
+
+def learned(state: "State") -> bool:
+    """Whether an epoch was better than the model before it; True where there is nothing to tell by."""
+    measured = [row for row in state.history if any(name.startswith("validation/") for name in row)]
+    return len(measured) < 2 or state.not_improved < len(measured) - 1

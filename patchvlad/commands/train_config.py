@@ -21,9 +21,11 @@ class TrainConfig:
         optimiser: `sgd` or `adam`.
         learning_rate, step_epochs, step_factor, weight_decay, momentum: of the optimiser and its schedule.
         margin: of the triplet loss; the file gives its square.
-        patience: epochs without a better validation after which training stops.
+        patience: evaluations without a better one that are borne; 0 for any number.
+        evaluate_every: epochs from one evaluation to the next.
         clusters, components: K, and D of the whitening that add-pca makes.
-        panoramas: whether panoramas are used.
+        vladv2: whether the soft assignment has a bias.
+        panoramas: whether panoramas are used in training.
         seed: of every random draw.
     """
 
@@ -39,8 +41,10 @@ class TrainConfig:
     momentum: float
     margin: float
     patience: int
+    evaluate_every: int
     clusters: int
     components: int
+    vladv2: bool
     panoramas: bool
     seed: int
 
@@ -56,9 +60,6 @@ def read_train_config(path: str | os.PathLike | None) -> TrainConfig:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{file} cannot be read as a config ({error})") from error
     values = read_values(text, name, ("train", "global_params"))
-    every = values.whole("train", "evalevery", 1)
-    if every != 1:
-        raise ConfigError(f"{name}: [train] evalevery = {every}: validation is after every epoch, set it to 1")
     return TrainConfig(
         name=name,
         size=(values.whole("train", "imageresizeh", 480), values.whole("train", "imageresizew", 640)),
@@ -72,8 +73,10 @@ def read_train_config(path: str | os.PathLike | None) -> TrainConfig:
         momentum=values.number("train", "momentum", 0.9),
         margin=math.sqrt(max(values.number("train", "margin", 0.1), 0.0)),
         patience=values.whole("train", "patience", 10),
+        evaluate_every=values.whole("train", "evalevery", 1),
         clusters=values.whole("train", "num_clusters", 16),
         components=values.whole("global_params", "num_pcs", 4096),
+        vladv2=values.one_of("global_params", "vladv2", "False", ("True", "False")) == "true",
         panoramas=values.one_of("train", "includepanos", "False", ("True", "False")) == "true",
         seed=values.whole("train", "seed", 0),
     )

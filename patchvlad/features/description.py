@@ -1,9 +1,9 @@
 """How photos are described: which model, at what size, with which patches, kept in which numbers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigError, MismatchError
+from ..errors import ConfigError, MismatchError, ModelError
 
 if TYPE_CHECKING:
     from ..model.network import PatchNetVLAD
@@ -25,6 +25,7 @@ class Description:
         precision: that the network multiplies in, `float32` or `bfloat16`.
         store_dtype: of patch descriptors on disk.
         patch_components: leading components that patch descriptors keep at most; None keeps all.
+        looked_in: where the model was not found, if `model` is neither a known name nor a file.
     """
 
     model: str = "lite"
@@ -38,6 +39,7 @@ class Description:
     precision: str = "float32"
     store_dtype: str = "float32"
     patch_components: int | None = None
+    looked_in: tuple[str, ...] = field(default=(), compare=False)
 
     def load(self, device: str = "auto") -> "PatchNetVLAD":
         """Loads the model, checked against what else is said here.
@@ -49,6 +51,11 @@ class Description:
         from ..model.checkpoints import load_model
         from ..model.devices import usable_device, usable_precision
 
+        if self.looked_in:
+            raise ModelError(
+                f"there is no model file {self.model}: looked for {', '.join(self.looked_in)}. Put it at one of these "
+                "places, or take a known model ('patchvlad models')"
+            )
         device = usable_device(device)
         model = load_model(
             self.model,

@@ -17,7 +17,7 @@ class FeatureRecipe:
     """Everything that two stores must share for their descriptors to be comparable.
 
     Attributes:
-        fingerprint: of the model's weights and architecture.
+        fingerprint: of the model's weights and architecture; empty where it is not known.
         model: name of the model, for messages.
         size: (height, width) in pixels that images were resized to.
         pooling: of the model.
@@ -51,6 +51,8 @@ class FeatureRecipe:
             "grids": f"patch sizes and strides {self.grids} against {other.grids}",
             "patch_dim": f"{self.patch_dim} components a patch against {other.patch_dim}",
         }
+        if not (self.fingerprint and other.fingerprint):  # of the reference's features it is not known
+            said.pop("fingerprint")
         return [text for name, text in said.items() if getattr(self, name) != getattr(other, name)]
 
 

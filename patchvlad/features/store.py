@@ -12,7 +12,9 @@ whatever moment the writer dies in, a reader sees whole images only, and the nex
 import contextlib
 import functools
 import hashlib
+import logging
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -32,7 +34,10 @@ from .manifest import MANIFEST, FeatureRecipe, Manifest
 from .quantisation import compacted, quantise
 from .registry import STORE_DTYPES
 
+log = logging.getLogger(__name__)
+
 IMAGES = "images.txt"
+_BESIDE = re.compile(r"globalfeats\.npy|patchfeats_psize\d+_.*\.npy")  # what a store may stand beside
 
 
 class FeatureStore:
@@ -97,6 +102,12 @@ class FeatureStore:
     def check_matches(self, other: "FeatureStore") -> None:
         """Raises MismatchError unless both stores were made in the same way."""
         differences = self.recipe.differences(other.recipe)
+        if bool(self.recipe.fingerprint) != bool(other.recipe.fingerprint):
+            log.warning(
+                "%s and %s: the reference does not say which model made its features, so it is not checked that both "
+                "are of the same",
+                *(self.folder, other.folder),
+            )
         if differences:
             raise MismatchError(
                 f"{self.folder} and {other.folder} do not belong together: {'; '.join(differences)}. "
@@ -247,7 +258,10 @@ def _foreign(folder: Path) -> bool:
     """Whether a folder holds something that no writer, not even one that died at its first step, has left there."""
     if not folder.is_dir():
         return folder.exists()
-    return any(path.name != ".lock" and not path.name.startswith("manifest.partial-") for path in folder.iterdir())
+    return any(
+        path.name != ".lock" and not path.name.startswith("manifest.partial-") and not _BESIDE.fullmatch(path.name)
+        for path in folder.iterdir()
+    )
 
 
 def _open_rows(path: Path, shape: tuple[int, ...], dtype: np.dtype, rows: int) -> BinaryIO:

@@ -141,7 +141,7 @@ def _leads_back(link: Path, root: Path) -> bool:
 
 
 def _root_of(file: Path, root: Path, lines: Sequence[str]) -> Path:
-    """The root of a list, or where absolute paths lead out of it the folder that all its images lie below, said once."""
+    """The root of a list, or where absolute paths lead out of it the folder that all images lie below, said once."""
     absolute = [os.path.normpath(line) for line in lines if os.path.isabs(line)]
     if all(Path(line).is_relative_to(os.path.abspath(root)) for line in absolute):
         return root

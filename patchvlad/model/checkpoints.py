@@ -184,6 +184,14 @@ def _of_published(path: Path, published: dict[str, Tensor], pooling: str | None)
 def save_reference(model: PatchNetVLAD, path: str | os.PathLike) -> Path:
     """Writes a VGG16 model as the .pth.tar that the reference implementation reads, whole or not at all."""
     check_reference_can_read(model)
+    components = model.dim if model.whitening is not None else 0
+    with replacing(path) as partial:
+        torch.save({"num_pcs": components, "state_dict": reference_state(model)}, partial)
+    return Path(path)
+
+
+def reference_state(model: PatchNetVLAD) -> dict[str, Tensor]:
+    """A model's tensors under the reference's names and in its shapes."""
     state = {}
     for name, tensor in model.state_dict().items():
         theirs = name.replace("backbone.layers.", "encoder.", 1)
@@ -191,9 +199,7 @@ def save_reference(model: PatchNetVLAD, path: str | os.PathLike) -> Path:
             theirs = known if name == ours else theirs
         convolution = theirs in ("pool.conv.weight", "WPCA.0.weight")
         state[theirs] = tensor.cpu()[..., None, None] if convolution else tensor.cpu()
-    with replacing(path) as partial:
-        torch.save({"num_pcs": model.dim if model.whitening is not None else 0, "state_dict": state}, partial)
-    return Path(path)
+    return state
 
 
 def check_reference_can_read(model: PatchNetVLAD) -> None:

@@ -163,7 +163,7 @@ def _join_cities(root: Path, cities: Sequence[str], reading: Reading, validating
     for number, city in enumerate(cities):
         folder = root / ("test" if city in TEST else "train_val") / city
         for role in ("query", "database"):
-            listed = used_rows(folder / role, reading.panoramas, validating)
+            listed = used_rows(folder / role, reading.panoramas and not validating, validating)
             if not listed:
                 raise GroundTruthError(
                     f"{folder / role} has no usable photos: its csv files are empty, or all photos are panoramas "

@@ -17,7 +17,7 @@ class Reading:
         heading_limit: degrees between positives at most; None for no limit.
         validation: share of the photos held out where the dataset names no validation part.
         cities, validation_cities: of MSLS or GSV-Cities; the published lists where empty.
-        panoramas: whether MSLS's panoramas are used.
+        panoramas: whether MSLS's panoramas are used in training; in validation they never are.
         seed: of the draw of what is held out.
     """
 

@@ -40,6 +40,13 @@ def write_kapture_pairs(
     write_text(path, "\n".join(lines) + "\n")
 
 
+def write_reference_pairs(path: str | os.PathLike, ranking: Ranking, root: str = "") -> None:
+    """Writes predictions as the reference does: query and map image below the root, two fields, best first."""
+    lines = ["# kapture format: 1.0", "# query_image, map_image"]
+    lines += [f"{os.path.join(root, query)}, {os.path.join(root, image)}" for query, image, _ in _pairs(ranking)]
+    write_text(path, "\n".join(lines) + "\n")
+
+
 def write_hloc_pairs(path: str | os.PathLike, ranking: Ranking, query_prefix: str = "", map_prefix: str = "") -> None:
     """Writes hloc's pairs.txt, which is COLMAP's match list too: query and map image, one pair a line, best first.
 

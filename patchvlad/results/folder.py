@@ -13,6 +13,7 @@ All but the stores are one set: new results take the place of old ones whole or 
 """
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from ..errors import GroundTruthError, MismatchError
 from ..files.atomic import finish_set, replacing_set, write_text
 from ..images.sides import KINDS, Names, Sides
 from ..search.ranking import Ranking
-from .exports import write_kapture_pairs
+from .exports import write_kapture_pairs, write_reference_pairs
 
 STAGES = RETRIEVED, RERANKED = "NetVLAD", "PatchNetVLAD"
 _MAKING = "results.json"
@@ -133,23 +134,34 @@ def check_free(folder: Path, names: Names, overwrite: bool = False) -> None:
     )
 
 
-def write_results(folder: Path, results: Results, draw: Callable[[Path], list[Path]] | None = None) -> list[Path]:
+def write_results(
+    folder: Path,
+    results: Results,
+    draw: Callable[[Path], list[Path]] | None = None,
+    reference_root: str | None = None,
+) -> list[Path]:
     """Writes results in place of those that are there; all of them appear at once.
 
     Args:
         folder: where they go.
         results: to be written.
         draw: draws pictures into a folder and returns their paths.
+        reference_root: writes pairs as the reference does, without scores and with this in front of the names; match
+            scores are in the file of confidences all the same.
 
     Returns:
         paths of the pictures.
     """
     with replacing_set(folder, _OWNED) as staged:
         for stage, ranking in results.stages.items():
-            write_kapture_pairs(staged / _predictions(stage), ranking)
+            if reference_root is None:
+                write_kapture_pairs(staged / _predictions(stage), ranking)
+            else:
+                write_reference_pairs(staged / _predictions(stage), ranking, reference_root)
             if ranking.confidences is not None:
                 plain = replace(ranking, scores=ranking.confidences, confidences=None)
-                write_kapture_pairs(staged / _CONFIDENCES, plain)
+                prefix = os.path.join(reference_root, "") if reference_root else ""
+                write_kapture_pairs(staged / _CONFIDENCES, plain, prefix, prefix)
         for name, images in zip(_LISTS, results.names, strict=True):
             write_text(staged / name, "".join(f"{image}\n" for image in images))
         write_text(staged / _MAKING, json.dumps(asdict(results.making), indent=1))

@@ -1,30 +1,25 @@
 """Fits centroids and whitening to a folder of photos: a place-recognition model without training.
 
-Centroids are k-means of sampled cell descriptors; the soft assignment is NetVLAD's (Arandjelovic et al. 2016): weights
-alpha c_k / |c_k| with alpha such that the best cluster outweighs the second best a hundredfold on average. Whitening is
-fitted to sampled patch descriptors, of which one photo has thousands, so that a few hundred photos suffice; it serves
-global descriptors as well.
+Centroids are k-means of sampled cells, see `clusters`. Whitening is fitted to sampled patch descriptors, of which one
+photo has thousands, so that a few hundred photos suffice; it serves global descriptors as well.
 """
 
 import logging
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import faiss
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..errors import ModelError
 from ..images.lists import ImageList
-from ..images.pixels import read_image, resize
 from ..model.backbones.base import Backbone
 from ..model.grid import PatchGrid
-from ..model.network import PatchNetVLAD, stack
-from ..model.vlad import VLAD, normalised_cells
+from ..model.network import PatchNetVLAD
+from ..model.vlad import VLAD
 from ..model.whitening import Whitening, concatenate, fit_whitening
+from .clusters import Clusters, cells_of, draw, find_clusters, sample_cells, vlad_from
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +71,10 @@ def fit(
         )
     generator = np.random.default_rng(seed)
     images = draw_images(images, most_images, generator)
-    sampled = _sample_cells(backbone, images, size, cells, generator, _pass(progress, "cells"))
-    weight = cluster_weight or backbone.cluster_weight
-    vlad = _fit_vlad(backbone, sampled, clusters, weight, centroids, seed)
+    sampled = sample_cells(backbone, images, size, cells, generator, _pass(progress, "cells"))
+    found = find_clusters(sampled, clusters, seed) if centroids is None else Clusters(centroids, sampled)
+    check_clusters(found, clusters, backbone)
+    vlad = vlad_from(found, cluster_weight or backbone.cluster_weight)
     if components == 0:
         return PatchNetVLAD(backbone, vlad, None, patch_sizes=patch_sizes).eval()
     sampling: dict[str, Any] = {"size": size, "patch_sizes": patch_sizes, "samples": samples, "memory": memory}
@@ -91,36 +87,13 @@ def _pass(progress: Progress | None, name: str) -> Callable[[int, int], None] | 
     return None if progress is None else lambda done, total: progress(name, done, total)
 
 
-def _sample_cells(
-    backbone: Backbone,
-    images: ImageList,
-    size: tuple[int, int],
-    count: int,
-    generator: np.random.Generator,
-    progress: Callable[[int, int], None] | None,
-) -> Tensor:
-    """(n, C) cells, about as many of each photo, `count` at most."""
-    each = -(-count // len(images))
-    found = (cells.flatten(0, 2) for cells in _cells(backbone, images, size, progress))
-    return torch.cat([cells[_draw(generator, len(cells), each)] for cells in found])[:count]
-
-
-def _fit_vlad(
-    backbone: Backbone, sampled: Tensor, clusters: int, cluster_weight: str, centroids: Tensor | None, seed: int
-) -> VLAD:
-    """The VLAD layer whose centroids are k-means of the sampled cells, or are known already."""
-    if len(sampled) < clusters:
-        raise ModelError(f"{len(sampled)} cells of the photos are too few for {clusters} clusters: give more photos")
-    vlad = VLAD(clusters, sampled.shape[1], cluster_weight=cluster_weight)
-    if centroids is None:
-        centroids = fit_centroids(sampled, clusters, seed)
-    elif centroids.shape != vlad.centroids.shape:
+def check_clusters(clusters: Clusters, count: int, backbone: Backbone) -> None:
+    """Raises ModelError unless there are so many clusters, of this backbone."""
+    if clusters.centroids.shape != (count, backbone.dim):
         raise ModelError(
-            f"centroids of shape {tuple(centroids.shape)} do not fit {clusters} clusters of {backbone.name}'s "
+            f"centroids of shape {tuple(clusters.centroids.shape)} do not fit {count} clusters of {backbone.name}'s "
             f"{backbone.dim} channels"
         )
-    vlad.centroids.data, vlad.assignment.weight.data = centroids, assignment_weights(sampled, centroids)
-    return vlad
 
 
 def fit_whitening_to(
@@ -156,7 +129,7 @@ def fit_whitening_to(
     each = -(-count // (len(images) * len(patch_sizes)))
     total = torch.empty(len(images) * len(patch_sizes) * each, vlad.dim)
     filled = 0
-    for image_cells in _cells(backbone, images, size, progress):
+    for image_cells in cells_of(backbone, images, size, progress):
         for found in _sampled_patches(vlad, image_cells, patch_sizes, each, generator):
             total[filled : filled + len(found)] = found
             filled += len(found)
@@ -171,37 +144,6 @@ def draw_images(images: ImageList, most: int, generator: np.random.Generator) ->
     return ImageList(images.root, tuple(images.names[row] for row in rows))
 
 
-def fit_centroids(cells: Tensor, clusters: int, seed: int = 0) -> Tensor:
-    """k-means of cells (S, C), L2-normalised -> (K, C)."""
-    kmeans = faiss.Kmeans(cells.shape[1], clusters, niter=100, seed=seed, min_points_per_centroid=1)
-    kmeans.train(np.ascontiguousarray(cells.numpy()))
-    return torch.from_numpy(np.array(kmeans.centroids))
-
-
-def assignment_weights(cells: Tensor, centroids: Tensor) -> Tensor:
-    """Cells (S, C) and centroids (K, C) -> soft-assignment weights (K, C)."""
-    directions = F.normalize(centroids, dim=1)
-    if len(centroids) == 1:
-        return directions
-    best = (cells @ directions.T).topk(2, dim=1).values
-    alpha = -math.log(0.01) / max(float((best[:, 0] - best[:, 1]).mean()), 1e-6)
-    return alpha * directions
-
-
-@torch.inference_mode()
-def _cells(
-    backbone: Backbone,
-    images: ImageList,
-    size: tuple[int, int],
-    progress: Callable[[int, int], None] | None,
-) -> Iterator[Tensor]:
-    """Yields the cells (1, H, W, C) of each photo."""
-    for row in range(len(images)):
-        yield normalised_cells(backbone(stack([resize(read_image(images.path(row)), size)])))
-        if progress:
-            progress(row + 1, len(images))
-
-
 @torch.inference_mode()
 def _sampled_patches(
     vlad: VLAD, cells: Tensor, patch_sizes: Sequence[int], each: int, generator: np.random.Generator
@@ -209,9 +151,5 @@ def _sampled_patches(
     """Yields `each` random unwhitened patch descriptors (n, K * C) of every patch size."""
     assignment = vlad.soft_assignment(cells)
     for patch_size in patch_sizes:
-        rows = _draw(generator, len(PatchGrid(cells.shape[1], cells.shape[2], patch_size)), each)
+        rows = draw(generator, len(PatchGrid(cells.shape[1], cells.shape[2], patch_size)), each)
         yield concatenate(block[:, rows] for block in vlad.window_blocks(cells, assignment, patch_size))[0]
-
-
-def _draw(generator: np.random.Generator, among: int, count: int) -> Tensor:
-    return torch.from_numpy(np.sort(generator.permutation(among)[:count]))

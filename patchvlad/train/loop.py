@@ -25,11 +25,12 @@ from .batches import Batch, batches_of_places, parts_of_epoch, triplet_batches
 from .frozen import FrozenMaps, View, augmented
 from .parallel import Team
 from .recipes import Recipe
-from .runs import BEST, Scalars, State, begin, restore, save
+from .runs import BEST, Beginning, Scalars, State, begin, restore, save
 
 log = logging.getLogger(__name__)
 
 KS = (1, 5, 10)
+RESUMED = Beginning()  # stands for the state that the run's own folder holds
 TOGETHER = 16  # photos described at a time for the cache and for validation
 StepProgress = Callable[[str, int, int], None]  # (what, done, of all)
 
@@ -49,7 +50,8 @@ def train(
     precision: torch.dtype = torch.float32,
     team: Team | None = None,
     reading: dict[str, Any] | None = None,
-    keep: Callable[[PatchNetVLAD, int], None] | None = None,
+    keep: "Callable[[Run], None] | None" = None,
+    beginning: Beginning | None = None,
     progress: StepProgress | None = None,
 ) -> State:
     """Trains a model in place; the best and the last one are in `folder`.
@@ -67,7 +69,8 @@ def train(
         precision: that the network multiplies in, weights and sums stay float32.
         team: the processes that train together.
         reading: how the places were read, kept with the run.
-        keep: called with the model after each epoch, and the epoch's number.
+        keep: called with the run after each epoch.
+        beginning: how far a training was that this one goes on from, if it does.
         progress: called as work is done.
 
     Raises:
@@ -79,7 +82,7 @@ def train(
     trained = recipe.trained if recipe.trained is not None else model.backbone.trained_layers
     learner = _learner(model.to(device).train(), recipe, trained, precision, team, progress or (lambda *_: None))
     identity = _identity(training, validation, size, recipe, reading or {})
-    run = Run(learner, recipe, Path(folder), identity, resume)
+    run = Run(learner, recipe, Path(folder), identity, RESUMED if resume else beginning)
     keeping: dict[str, Any] = {"memory": memory // 2, "workers": workers, "precision": precision, "seed": recipe.seed}
     keeping["augment"] = augmented if recipe.variants else None
     with ExitStack() as stack:
@@ -97,17 +100,19 @@ def _go(
     run: "Run",
     training: tuple[FrozenMaps, Places],
     validation: tuple[FrozenMaps, Places],
-    keep: Callable[[PatchNetVLAD, int], None] | None,
+    keep: "Callable[[Run], None] | None",
 ) -> None:
     """Epoch after epoch, until all are done or nothing gets better any more."""
     if not run.state.history:
         run.judge(*validation, {})
     while run.state.epoch < run.recipe.epochs and run.state.not_improved < run.recipe.patience:
         run.train_epoch(*training)
-        run.judge(*validation, run.finish_epoch())
+        found, last = run.finish_epoch(), run.state.epoch == run.recipe.epochs
+        if last or run.state.epoch % run.recipe.evaluate_every == 0:
+            run.judge(*validation, found)
         run.save()
         if keep and run.learner.team.rank == 0:
-            keep(run.learner.model, run.state.epoch)
+            keep(run)
 
 
 def _identity(
@@ -145,14 +150,26 @@ class Run:
     """A training under way: how far it is, and where it leaves what it learns."""
 
     def __init__(
-        self, learner: "Learner", recipe: Recipe, folder: Path, identity: dict[str, Any], resume: bool
+        self,
+        learner: "Learner",
+        recipe: Recipe,
+        folder: Path,
+        identity: dict[str, Any],
+        beginning: Beginning | None,
     ) -> None:
         self.learner, self.recipe, self.folder, self.identity = learner, recipe, folder, identity
         self.writer: Scalars | None = None
-        if resume:
+        if beginning is RESUMED:
             self.state = restore(folder, learner.model, learner.optimiser, learner.start, identity)
-        else:
-            self.state = begin(folder, learner.team)
+            return
+        self.state = begin(folder, learner.team, beginning)
+        if beginning is not None and beginning.optimiser is not None:
+            learner.optimiser.load_state_dict(beginning.optimiser)
+
+    @property
+    def improved(self) -> bool:
+        """Whether the last epoch is the best so far."""
+        return self.state.not_improved == 0 and self.state.history[-1]["epoch"] == self.state.epoch
 
     def train_epoch(self, frozen: FrozenMaps, places: Places) -> None:
         """The rest of an epoch, part by part."""
@@ -194,10 +211,11 @@ class Run:
             recalls = validate(learner, frozen, validation)
             score = recalls.get(recipe.selected_by, recalls.get(KS[0]))
             better = score is None or score > state.best
-            if better and learner.team.rank == 0:
+            first = not state.history and not (self.folder / BEST).exists()
+            if (better or first) and learner.team.rank == 0:
                 save_model(learner.model, self.folder / BEST, notes=f"{recipe.name}, epoch {state.epoch}")
         state.best = state.best if score is None else max(state.best, score)
-        state.not_improved = 0 if better else state.not_improved + 1
+        state.not_improved = 0 if better else state.not_improved + (1 if state.history else 0)
         found = found | {f"validation/recall@{k}": value for k, value in recalls.items()}
         state.history.append({"epoch": state.epoch, "step": state.step} | found)
         if self.writer:

@@ -19,7 +19,8 @@ class Recipe:
         loss: one of LOSSES.
         trained: layers of the backbone that are trained, from its end; None for the backbone's usual number.
         epochs: passes over all queries, at most.
-        patience: epochs without a better validation after which training stops.
+        patience: validations in a row that are no better after which training stops.
+        evaluate_every: epochs from one validation to the next.
         selected_by: the k of the recall@k that says which epoch is best.
         optimiser: one of OPTIMISERS.
         learning_rate, weight_decay, momentum: of the optimiser; AdamW knows no momentum.
@@ -43,6 +44,7 @@ class Recipe:
     trained: int | None = None
     epochs: int = 30
     patience: int = 10
+    evaluate_every: int = 1
     selected_by: int = 5
     optimiser: str = "sgd"
     learning_rate: float = 1e-4
@@ -68,7 +70,15 @@ class Recipe:
             raise ConfigError(f"unknown loss {self.loss!r}: choose from {', '.join(LOSSES)}")
         if self.optimiser not in OPTIMISERS:
             raise ConfigError(f"unknown optimiser {self.optimiser!r}: choose from {', '.join(OPTIMISERS)}")
-        least = {"epochs": 1, "batch": 1, "part": 1, "negatives": 1, "photos_a_place": 2, "patience": 1}
+        least = {
+            "epochs": 1,
+            "batch": 1,
+            "part": 1,
+            "negatives": 1,
+            "photos_a_place": 2,
+            "patience": 1,
+            "evaluate_every": 1,
+        }
         for field, smallest in least.items():
             if getattr(self, field) < smallest:
                 raise ConfigError(f"{field} = {getattr(self, field)}: it must be at least {smallest}")

@@ -13,6 +13,7 @@ from ..files.atomic import replacing, write_text
 from ..model.checkpoints import load_model, read_pickle, save_model
 from ..model.network import PatchNetVLAD
 from .parallel import Team
+from .recipes import Recipe
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +44,29 @@ class State:
     active: list[float] = field(default_factory=list)
 
 
-def begin(folder: Path, team: Team) -> State:
+@dataclass(frozen=True)
+class Beginning:
+    """How far the training was that a new run goes on from.
+
+    Attributes:
+        epoch: epochs done.
+        best: recall of the best of them; not_improved: validations since then.
+        optimiser: its state, None for a new one.
+    """
+
+    epoch: int = 0
+    best: float = -1.0
+    not_improved: int = 0
+    optimiser: dict[str, Any] | None = None
+
+
+def begin(folder: Path, team: Team, beginning: Beginning | None = None) -> State:
     """The state of a new run, in a folder that holds none."""
     if (folder / STATE).exists() and team.rank == 0:
         raise ConfigError(f"{folder} holds a run already: go on with --resume {folder}, or give another --out")
     folder.mkdir(parents=True, exist_ok=True)
-    return State()
+    beginning = beginning or Beginning()
+    return State(epoch=beginning.epoch, best=beginning.best, not_improved=beginning.not_improved)
 
 
 def save(
@@ -98,10 +116,12 @@ def restore(
     """Sets model, optimiser and the values before training as they were when the run was last saved."""
     content = _read_state(folder)
     for part, what in (("places", "other photos or positions"), ("size", "another image size"), ("recipe", "a recipe")):
-        if content["identity"][part] != identity[part]:
+        before, now = content["identity"][part], identity[part]
+        if part == "recipe":  # which an older version may have known fewer fields of; more epochs go on
+            before = asdict(Recipe(**before)) | {"epochs": now["epochs"]}
+        if before != now:
             detail = ""
             if part == "recipe":
-                before, now = content["identity"][part], identity[part]
                 detail = ": " + ", ".join(f"{k} was {v}, is {now[k]}" for k, v in before.items() if v != now[k])
             raise ConfigError(f"{folder} was trained with {what} unlike what is given{detail}: resume with the same")
     model.load_state_dict(content["model"])

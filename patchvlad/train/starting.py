@@ -7,18 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..errors import ConfigError, ModelError
 from ..images.lists import ImageList
 from ..model.checkpoints import load_model, locate, pretrained, read_pickle
 from ..model.network import PatchNetVLAD
 from ..places.training import Places
-from .fitting import draw_images, fit, fit_whitening_to
+from .clusters import Clusters, find_clusters, sample_cells, vlad_from
+from .fitting import check_clusters, draw_images, fit_whitening_to
 
 log = logging.getLogger(__name__)
 
+CELLS = 50_000  # for k-means
 MOST_CLUSTERED = 500  # photos that k-means takes its cells from: 100 cells of each, as in the paper
 TEST_WORDS = {"test", "tests", "testing", "query", "queries", "tokyo247", "nordland"}
 
@@ -54,12 +54,12 @@ def model_from_photos(
     places: Places,
     *,
     size: tuple[int, int],
-    cluster_weight: str | None = None,
-    centroids: Tensor | None = None,
+    known: Clusters | None = None,
+    biased: bool = False,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
-) -> PatchNetVLAD:
-    """ImageNet's backbone, and clusters of 50,000 cells of the database photos trained on.
+) -> tuple[PatchNetVLAD, Clusters]:
+    """ImageNet's backbone, and clusters of 50,000 cells of the database photos trained on; returns these clusters too.
 
     Args:
         backbone: its name.
@@ -67,40 +67,23 @@ def model_from_photos(
         clusters: K.
         places: to be trained on.
         size: (height, width) that photos are resized to.
-        cluster_weight: see `model.registry.CLUSTER_WEIGHTS`; None takes the backbone's usual one.
-        centroids: (K, C), if they are known already.
+        known: clusters that are known already; no photo is read then.
+        biased: the reference's `vladv2`.
         seed: of the draws.
         progress: called after each photo.
     """
     network = pretrained(backbone, weights)
-    names = tuple(places.images.names[row] for row in places.database)
-    images = draw_images(ImageList(places.images.root, names), MOST_CLUSTERED, np.random.default_rng(seed))
-    return fit(
-        network,
-        images,
-        clusters,
-        0,
-        size=size,
-        cluster_weight=cluster_weight,
-        centroids=centroids,
-        seed=seed,
-        progress=None if progress is None else lambda _, done, total: progress(done, total),
-    )
-
-
-def read_clusters(path: str | os.PathLike) -> Tensor:
-    """(K, C) centroids of an .hdf5 file that the reference's get_clusters wrote."""
-    try:
-        import h5py
-    except ImportError as error:
-        raise ConfigError(
-            f"{path} cannot be read without h5py: pip install h5py, or leave --cluster_path out"
-        ) from error
-    try:
-        with h5py.File(path, "r") as file:
-            return torch.from_numpy(file["centroids"][...].astype(np.float32))
-    except (OSError, KeyError) as error:
-        raise ModelError(f"{path} holds no 'centroids' as HDF5 ({error})") from error
+    if known is None:
+        names = tuple(places.images.names[row] for row in places.database)
+        generator = np.random.default_rng(seed)
+        images = draw_images(ImageList(places.images.root, names), MOST_CLUSTERED, generator)
+        # Drawn as `fit` draws, which this was a part of: the same photos and cells for the same seed.
+        generator = np.random.default_rng(seed)
+        images = draw_images(images, 1000, generator)
+        known = find_clusters(sample_cells(network, images, size, CELLS, generator, progress), clusters, seed)
+    check_clusters(known, clusters, network)
+    vlad = vlad_from(known, network.cluster_weight, biased)
+    return PatchNetVLAD(network, vlad, None, patch_sizes=(2, 5, 8)).eval(), known
 
 
 def add_whitening(

@@ -4,8 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from ...errors import ConfigError
-from ..main import run
+from .shared import run_as
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -13,7 +12,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="patchnetvlad-download-models", description="Download all released models.")
     parser.add_argument("--ask_for_permission", action="store_true", help="ask before downloading")
     parser.set_defaults(function=_download)
-    return run(parser, argv)
+    return run_as(parser, argv, "patchvlad models download")
 
 
 def _download(arguments: argparse.Namespace) -> None:
@@ -24,7 +23,8 @@ def _download(arguments: argparse.Namespace) -> None:
         total = megabytes(sum(known.expected_bytes for known in released))
         print(f"Download all released models into {models_folder()} (about {total})? [y/n] ", end="", flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise ConfigError("nothing was downloaded")
+            print("nothing was downloaded")
+            return
     for known in released:
         print(download(known.name))
 

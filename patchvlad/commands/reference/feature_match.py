@@ -1,72 +1,97 @@
 """patchnetvlad-feature-match"""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import MismatchError
-from ..main import run
 from ..match import Asking, match_stores, print_results, read_truth
-from .shared import device_of, new_parser, preset_of
+from ..packaged import find
+from .shared import device_of, images_of, new_parser, preset_of, run_as
 
 if TYPE_CHECKING:
     from ...features.store import FeatureStore
+    from ..preset import Preset
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code."""
     parser = new_parser("patchnetvlad-feature-match", "Retrieve and re-rank every query; measure recall.", _match)
     parser.add_argument(
-        "--dataset_root_dir", type=Path, default=Path(), help="what the paths in both lists are relative to"
+        "--dataset_root_dir",
+        type=Path,
+        default=Path(),
+        help="what the paths in both lists are relative to (default: this folder)",
     )
-    parser.add_argument("--query_file_path", type=Path, required=True, help="text file with one query image a line")
-    parser.add_argument("--index_file_path", type=Path, required=True, help="text file with one database image a line")
+    for kind, images in (("query", "queries"), ("index", "database")):
+        parser.add_argument(
+            f"--{kind}_file_path", type=Path, required=True, help=f"text file of the {images}, one path per line"
+        )
+    for kind, images in (("query", "queries"), ("index", "database")):
+        parser.add_argument(
+            f"--{kind}_input_features_dir",
+            type=Path,
+            required=True,
+            help=f"extracted features of the {images}, ours or the reference's",
+        )
+    parser.add_argument("--ground_truth_path", type=Path, help=".npz with utmQ, utmDb and posDistThr (default: none)")
     parser.add_argument(
-        "--query_input_features_dir", type=Path, required=True, help="extracted features of the queries"
+        "--result_save_folder",
+        type=Path,
+        default=Path("results"),
+        help="where results go (%(default)s); predictions have two fields per line, as the reference's",
     )
-    parser.add_argument(
-        "--index_input_features_dir", type=Path, required=True, help="extracted features of the database"
-    )
-    parser.add_argument("--ground_truth_path", type=Path, help=".npz with utmQ, utmDb and posDistThr")
-    parser.add_argument("--result_save_folder", type=Path, default=Path("results"), help="where results go")
-    parser.add_argument("--posDistThr", type=float, help="radius of positives in metres, instead of the ground truth's")
-    return run(parser, argv)
+    parser.add_argument("--posDistThr", type=float, help="radius of positives in metres (default: the ground truth's)")
+    return run_as(parser, argv, "patchvlad match")
 
 
 def _match(arguments: argparse.Namespace) -> None:
     from ...images.sides import Sides
     from ...model.devices import usable_device
     from ...places.benchmarks import benchmark
+    from ...results.folder import lists_in
 
     preset = preset_of(arguments)
-    stores = Sides(_store(arguments, "query"), _store(arguments, "index"))
-    group = 1
-    if arguments.ground_truth_path and "tokyo247" in str(arguments.ground_truth_path):
+    stores = Sides(_store(arguments, "query", preset), _store(arguments, "index", preset))
+    group, truth_path = 1, arguments.ground_truth_path and find(arguments.ground_truth_path)
+    if truth_path and "tokyo247" in str(arguments.ground_truth_path):
         group = benchmark("tokyo247").group
         print(f"Tokyo 24/7: only the best of the {group} cut-outs of a panorama is kept")
     names = stores.map(lambda store: store.names)
-    truth = read_truth(arguments.ground_truth_path, arguments.posDistThr, names)
-    plan = preset.to_search(group=group)
-    device = usable_device(device_of(arguments))
-    asked = Asking(preset, plan, truth, "all", arguments.result_save_folder, None, device)
+    truth = read_truth(truth_path, arguments.posDistThr, names)
+    if arguments.result_save_folder.is_dir() and lists_in(arguments.result_save_folder) is not None:
+        print(f"{arguments.result_save_folder} holds results: they are overwritten", file=sys.stderr)
+    asked = Asking(
+        preset,
+        preset.to_search(group=group),
+        truth,
+        "all",
+        arguments.result_save_folder,
+        device=usable_device(device_of(arguments)),
+        reference_root="" if arguments.dataset_root_dir == Path() else os.fspath(arguments.dataset_root_dir),
+    )
     shown, _ = match_stores(stores, asked)
     print_results(shown)
     print("Done")
 
 
-def _store(arguments: argparse.Namespace, kind: str) -> "FeatureStore":
-    """The extracted features of a list."""
+def _store(arguments: argparse.Namespace, kind: str, preset: "Preset") -> "FeatureStore":
+    """The extracted features of a list, ours or the reference's."""
+    from ...features.reference_features import ReferenceFeatures, is_reference_features
     from ...features.store import FeatureStore
-    from ...images.lists import ImageList
 
-    path = getattr(arguments, f"{kind}_file_path")
-    listed = ImageList.read(path, arguments.dataset_root_dir)
-    store = FeatureStore(getattr(arguments, f"{kind}_input_features_dir"))
-    if store.names != listed.names:
+    path: Path = getattr(arguments, f"{kind}_file_path")
+    features: Path = getattr(arguments, f"{kind}_input_features_dir")
+    names = images_of(path, arguments.dataset_root_dir).names
+    if is_reference_features(features):
+        return ReferenceFeatures(features, names, preset.description)
+    store = FeatureStore(features)
+    if store.names != names:
         raise MismatchError(
-            f"{store.folder} has features of {len(store)} images, {path} names {len(listed)}, or others: extract this "
+            f"{store.folder} has features of {len(store)} images, {path} names {len(names)}, or others: extract this "
             "list first"
         )
     return store

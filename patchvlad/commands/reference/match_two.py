@@ -6,24 +6,34 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..compare import match_photos
-from ..main import run
-from .shared import device_of, new_parser, preset_of
+from ..packaged import EXAMPLES, fetch, find, folder
+from .shared import device_of, new_parser, preset_of, run_as
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code."""
     parser = new_parser("patchnetvlad-match-two", "Score two images and draw their matches.", _match_two)
-    parser.add_argument("--first_im_path", type=Path, required=True, help="an image file")
-    parser.add_argument("--second_im_path", type=Path, required=True, help="another image file")
-    parser.add_argument("--plot_save_path", type=Path, default=Path("results"), help="folder for patchMatchings.png")
-    return run(parser, argv)
+    for which, example in (("first", EXAMPLES[0]), ("second", EXAMPLES[1])):
+        parser.add_argument(
+            f"--{which}_im_path", type=Path, help=f"an image file (default: the reference's {example}, fetched once)"
+        )
+    parser.add_argument(
+        "--plot_save_path", type=Path, default=Path("results"), help="folder for patchMatchings.png (%(default)s)"
+    )
+    return run_as(parser, argv, "patchvlad compare")
 
 
 def _match_two(arguments: argparse.Namespace) -> None:
     preset = preset_of(arguments)
+    given = (arguments.first_im_path, arguments.second_im_path)
+    if None in given:
+        fetch("examples")
+    first, second = (
+        folder() / example if path is None else find(path) for path, example in zip(given, EXAMPLES, strict=False)
+    )
     model = preset.description.load(device_of(arguments))
     plot = arguments.plot_save_path / "patchMatchings.png"
-    match = match_photos(preset, model, arguments.first_im_path, arguments.second_im_path, plot)
+    match = match_photos(preset, model, first, second, plot)
     score = match.weighted(preset.plan.weights or ())
     print(f"Similarity score between the two images is: {score:.5f}. Larger scores indicate better matches.")
     print(f"Drawn into {plot}")
