@@ -122,7 +122,7 @@ def test_a_run_is_not_overwritten_nor_resumed_with_other_things(city: tuple[Plac
     run(replace(recipe, epochs=1), city, tmp_path)
     with pytest.raises(ConfigError, match=r"holds a run already: go on with --resume"):
         run(recipe, city, tmp_path)
-    with pytest.raises(ConfigError, match="a recipe unlike what is given: negatives was 3, is 2"):
+    with pytest.raises(ConfigError, match="a recipe unlike what is given: negatives was 5, is 2"):
         run(replace(recipe, negatives=2), city, tmp_path, resume=True)
     with pytest.raises(ConfigError, match="other photos or positions"):
         run(replace(recipe, epochs=1), (city[0].subset(np.arange(20)), city[1]), tmp_path, resume=True)

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from ..train.parallel import Team
     from ..train.runs import State
 
-log = logging.getLogger(__name__)
-
 EXAMPLE = "patchvlad train photos/places.csv --model lite --out runs/mine"
 
 
@@ -197,7 +195,8 @@ def tell(course: Course, state: "State", whitened: bool) -> None:
     if not whitened:
         print(f"add whitening with: patchvlad add-pca {best} PHOTOS --components D")
     if not learned(state):
-        log.warning("%s: no epoch was better than the start: %.1f; %s", best, 100 * state.best, numbers)
+        print(f"warning: {best} is the model that the run began with; {numbers}")
+        print(f"no epoch was better than the start: {100 * state.best:.1f}")
         return
     shown = f", recall@{course.recipe.selected_by} {100 * state.best:.1f} %" if state.best >= 0 else ""
     print(f"{best}: the best of {state.epoch} epochs{shown}; {numbers}")
