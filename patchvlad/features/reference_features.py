@@ -22,7 +22,6 @@ from ..errors import MismatchError, StoreError
 from ..files.arrays import read_array
 from ..files.atomic import replacing
 from ..model.grid import PatchGrid
-from ..model.network import Descriptors
 from .description import Description
 from .manifest import FeatureRecipe, Manifest
 from .quantisation import LEVELS
@@ -110,15 +109,24 @@ class ReferenceFeatures(FeatureStore):
         """(B, D) float32, memory-mapped."""
         return self._global if self._global.dtype == np.float32 else self._global.astype(np.float32)
 
-    def descriptors(self, row: int) -> Descriptors:
-        """The descriptors of one image, read when they are asked for."""
-        patches = {}
-        for size, grid in self.grids.items():
-            array = _read(self._file(size, row))
-            if array.shape != (self.recipe.dim, len(grid)):
-                raise StoreError(f"{self._file(size, row)} is {array.shape}, not {(self.recipe.dim, len(grid))}")
-            patches[size] = torch.from_numpy(np.ascontiguousarray(array.T, dtype=np.float32))
-        return Descriptors(torch.from_numpy(np.array(self.global_[row])), patches, self.grids)
+    @cached_property
+    def patches(self) -> "dict[int, _Patches]":  # type: ignore[override]
+        """For each patch size the (P, D) of a row, whose file is read when it is asked for."""
+        return {size: _Patches(self, size, (self.recipe.dim, len(grid))) for size, grid in self.grids.items()}
+
+
+class _Patches:
+    """Patch descriptors (P, D) by row."""
+
+    def __init__(self, features: ReferenceFeatures, size: int, shape: tuple[int, int]) -> None:
+        self.features, self.size, self.shape = features, size, shape
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        path = self.features._file(self.size, row)
+        array = _read(path)
+        if array.shape != self.shape:
+            raise StoreError(f"{path} is {array.shape}, not {self.shape}: extract it again")
+        return np.ascontiguousarray(array.T, dtype=np.float32)
 
 
 _SIZE = re.compile(r"patchfeats_psize(\d+)_")

@@ -1,8 +1,8 @@
 """Training checkpoints of the reference, written and read.
 
-They hold epoch, state_dict, recalls, best_score, not_improved, optimizer and parallel. Numbers are Python's own, so that
-PyTorch reads them with `weights_only`, as it does by itself from 2.6 on. The optimiser's parameters stand in the order
-of the reference: weight and bias of each trained convolution, centroids, weight (and bias) of the assignment.
+They hold epoch, state_dict, recalls, best_score, not_improved, optimizer and parallel. Numbers are Python's own, so
+that PyTorch reads them with `weights_only`, as it does by itself from 2.6 on. The optimiser's parameters stand in the
+order of the reference: weight and bias of each trained convolution, centroids, weight (and bias) of the assignment.
 """
 
 import os
