@@ -20,7 +20,7 @@ import torch
 import patchvlad as pv
 from patchvlad.commands.progress import bars
 from patchvlad.evaluate.metrics import recall
-from patchvlad.places.reading import Reading
+from patchvlad.places.radii import Reading
 from patchvlad.places.training_sets import read_places
 from patchvlad.train.frozen import FrozenMaps
 from patchvlad.train.loop import Learner, train, validate

@@ -8,7 +8,7 @@ import pytest
 
 from patchvlad.errors import ConfigError, GroundTruthError
 from patchvlad.places.msls import rare_weights
-from patchvlad.places.reading import Reading
+from patchvlad.places.radii import Reading
 from patchvlad.places.training_sets import read_places
 
 

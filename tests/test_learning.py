@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import patchvlad as pv
-from patchvlad.places.reading import Reading
+from patchvlad.places.radii import Reading
 from patchvlad.places.training import Places
 from patchvlad.places.training_sets import read_places
 from patchvlad.train.frozen import FrozenMaps

@@ -15,7 +15,8 @@ from tiny import write_gps
 from patchvlad.errors import GroundTruthError, ImageError
 from patchvlad.images.lists import ImageList
 from patchvlad.images.sides import Sides
-from patchvlad.places import exif, geodesy, msls, tables
+from patchvlad.places import exif, geodesy, msls
+from patchvlad.places import position_tables as tables
 from patchvlad.places.located import Located, in_one_frame
 from patchvlad.places.utm_names import from_names
 
@@ -197,12 +198,18 @@ def test_an_empty_field_is_no_position() -> None:
         ("56", "H", "56S"),
         ("1", "n", "1N"),
         ("", "", ""),
-        ("61", "N", ""),
-        ("x", "", ""),
     ],
 )
 def test_zones_with_latitude_bands(digits: str, letter: str, zone: str) -> None:
     assert geodesy.zone_of_band(digits, letter) == zone
+
+
+@pytest.mark.parametrize("digits", ["61", "0", "x", "32.5"])
+def test_a_zone_in_a_name_that_is_none_is_refused(digits: str) -> None:
+    with pytest.raises(ValueError, match=r"is no UTM zone: zones are 1 to 60"):
+        geodesy.zone_of_band(digits, "N")
+    with pytest.raises(GroundTruthError, match=r"@500000@5000000@.*@N@\.jpg: '.*' is no UTM zone"):
+        from_names(images(f"@500000@5000000@{digits}@N@.jpg"))
 
 
 @pytest.mark.parametrize(

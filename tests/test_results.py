@@ -29,7 +29,7 @@ from patchvlad.search.ranking import Ranking
 NAMES = Sides(("a.jpg", "b.jpg"), ("1.jpg", "2.jpg", "3.jpg"))
 MAKING = Making(
     *("0.2.0", "lite", "lite", "f" * 64, (480, 640), "float32", "int8", (2, 5), "voting", (0.4, 0.6), 3, None, 0.5, 1),
-    *("own descriptors", {"images": 2, "sha256": "q"}, {"images": 3, "sha256": "d"}),
+    *("own descriptors", "flat", {"images": 2, "sha256": "q"}, {"images": 3, "sha256": "d"}),
 )
 
 

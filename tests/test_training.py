@@ -15,7 +15,7 @@ from patchvlad.model.backbones.efficientnet_lite0 import EfficientNetLite0
 from patchvlad.model.backbones.vgg16 import VGG16
 from patchvlad.model.checkpoints import load_model
 from patchvlad.model.registry import BACKBONES
-from patchvlad.places.reading import Reading
+from patchvlad.places.radii import Reading
 from patchvlad.places.training import NEGATIVE, POSITIVE, Places
 from patchvlad.places.training_sets import read_places
 from patchvlad.train import loop, runs

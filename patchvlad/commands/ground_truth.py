@@ -4,8 +4,8 @@ import argparse
 import logging
 from pathlib import Path
 
-from ..errors import ConfigError
-from ..places.reading import RADIUS
+from ..errors import ConfigError, GroundTruthError
+from ..places.radii import RADIUS
 from ..places.registry import SOURCES
 from .options import add_root_option, at_least
 from .progress import bar
@@ -48,10 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Makes it, writes it, and says how many positives there are."""
     from ..images.lists import ImageList
+    from ..places.ground_truth import check_writable
     from ..places.truth_making import make_ground_truth
 
-    if arguments.out.suffix.lower() not in (".npz", ".csv"):
-        raise ConfigError(f"{arguments.out}: a ground truth is written as .npz or .csv")
+    try:
+        check_writable(arguments.out)
+    except GroundTruthError as error:  # a mistake in the command, not in a file
+        raise ConfigError(str(error)) from error
     sides = (arguments.queries, arguments.database)
     queries, database = (ImageList.read_either(path, arguments.root) for path in sides)
     source = arguments.source

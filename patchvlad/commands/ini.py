@@ -15,7 +15,7 @@ KNOWN = {
     "feature_extract": ("imageresizew", "imageresizeh", "cachebatchsize", "precision", "storedtype"),
     "feature_match": (
         *("matcher", "n_values_all", "pred_input_path", "imageresizew", "imageresizeh", "patchweights2use"),
-        *("globalweight2use", "leastspread", "querystep"),
+        *("globalweight2use", "leastspread", "querystep", "index"),
     ),
     "global_params": (
         *("pooling", "resumepath", "num_pcs", "num_clusters", "patch_sizes", "strides", "model", "patchcomponents"),

@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> None:
     group, denominator = counting(arguments)
     warn_of_departures(arguments, truth, denominator)
     plan = preset.to_search(
-        candidates=arguments.candidates or max(preset.ks),
+        candidates=arguments.candidates or preset.plan.candidates,
         depth=arguments.rerank,
         time_budget=None if arguments.time_budget is None else arguments.time_budget / 1000,
         group=group,
@@ -299,6 +299,7 @@ def _making(asked: Asking, stores: "Sides[FeatureStore]", retrieved: "Ranking") 
         time_budget=plan.time_budget,
         group=plan.group,
         retrieved_by="other descriptors" if asked.descriptors else plan.candidates_file or "own descriptors",
+        index=plan.index,
         queries=queries,
         database=database,
     )

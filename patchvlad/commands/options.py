@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..features.registry import STORE_DTYPES
 from ..model.registry import PRECISIONS
-from ..places.reading import Reading
+from ..places.radii import Reading
 from ..places.registry import POSE_FORMATS
 from ..search.registry import MATCHERS
 from .preset import FAST, PRESETS, Preset, by_preset, read_config, read_preset

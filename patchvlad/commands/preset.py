@@ -9,8 +9,8 @@ its name stands for the known model. Files are looked for from the current folde
 one above it, with and without the number and the extension.
 
 Beyond the reference there are `model = NAME` (or a file), which says it in one, `precision` (float32 | bfloat16),
-`storedtype` (float32 | float16 | int8), `patchcomponents`, `globalweight2use`, `leastspread`, `querystep`, and the
-matcher `voting`.
+`storedtype` (float32 | float16 | int8), `patchcomponents`, `globalweight2use`, `leastspread`, `querystep`, `index`, and
+the matcher `voting`.
 """
 
 import os
@@ -25,7 +25,7 @@ from ..features.registry import STORE_DTYPES
 from ..model.registry import POOLINGS, PRECISIONS
 from ..registry import Registry
 from ..search.plan import Plan
-from ..search.registry import MATCHERS
+from ..search.registry import FASTER, INDEXES, MATCHERS
 from .ini import Values, read_values
 
 FAST = "-fast"  # behind a preset's name: its fast variant
@@ -66,7 +66,7 @@ class Preset:
             description=replace(described, precision="bfloat16", store_dtype="int8", patch_components=components),
             plan=replace(
                 plan,
-                matcher="voting" if plan.matcher == "ransac" else plan.matcher,
+                matcher=FASTER.get(plan.matcher, plan.matcher),
                 query_step=2 if plan.matcher == "rapid" else plan.query_step,
             ),
         )
@@ -139,6 +139,7 @@ def _parse(text: str, name: str, folder: Path) -> Preset:
         global_weight=values.number("feature_match", "globalweight2use", 0.0),
         least_spread=values.number("feature_match", "leastspread", 0.0),
         query_step=values.whole("feature_match", "querystep", 1),
+        index=values.one_of("feature_match", "index", "flat", tuple(INDEXES)),
         candidates=max(ks),
         candidates_file=None if candidates == "None" else candidates,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..model.registry import PRECISIONS
-from ..places.reading import Reading
+from ..places.radii import Reading
 from ..train.recipes import RECIPES, Recipe, for_backbone
 from .fit import add_backbone_options
 from .options import add_device_option, add_places_options, add_workers_option, at_least, reading_of

@@ -22,6 +22,13 @@ def quantise(descriptors: Tensor) -> Tensor:
     return (descriptors.float() * scale).round_().clamp_(-127, 127).to(torch.int8)
 
 
+def dequantised(descriptors: Tensor) -> Tensor:
+    """(..., D) int8 -> (..., D) float32 of unit length; floats only become float32."""
+    if descriptors.dtype != torch.int8:
+        return descriptors.float()
+    return F.normalize(descriptors.float(), dim=-1)
+
+
 def compacted(descriptors: Tensor, components: int) -> Tensor:
     """(..., D) -> (..., min(D, components)) int8: the leading components, of unit length again, rounded."""
     if descriptors.shape[-1] <= components:

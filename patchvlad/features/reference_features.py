@@ -16,7 +16,6 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import torch
 
 from ..errors import MismatchError, StoreError
 from ..files.arrays import read_array
@@ -24,7 +23,7 @@ from ..files.atomic import replacing
 from ..model.grid import PatchGrid
 from .description import Description
 from .manifest import FeatureRecipe, Manifest
-from .quantisation import LEVELS
+from .quantisation import dequantised
 from .store import FeatureStore, is_store, names_digest
 
 log = logging.getLogger(__name__)
@@ -179,11 +178,8 @@ def write_reference_features(
     written = []
     for row, stem in enumerate(stems_of(store.names, folder)):
         for size, patches in store.descriptors(row).patches.items():
-            values = patches.float()
-            if patches.dtype == torch.int8:
-                values = torch.nn.functional.normalize(values / (LEVELS * values.shape[1] ** 0.5), dim=-1)
             written.append(folder / f"patchfeats_psize{size}_{stem}.npy")
-            _save(written[-1], values.numpy().T)
+            _save(written[-1], dequantised(patches).numpy().T)
         if progress:
             progress(row + 1, len(store))
     written.append(folder / GLOBAL)

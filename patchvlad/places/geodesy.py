@@ -53,10 +53,15 @@ def zone_of_band(digits: str, band: str = "") -> str:
     """ "32N" of ("32", "U"), MGRS's latitude band, of which N to X lie in the north.
 
     "32" where there is no letter, "" where there is no zone.
+
+    Raises:
+        ValueError: there are digits, but of no zone.
     """
-    found = re.fullmatch(r"0*(\d{1,2})", digits.strip())
-    if found is None or not 1 <= int(found[1]) <= 60:
+    if not digits.strip():
         return ""
+    found = re.fullmatch(r"0*(\d{1,2})(?:\.0)?", digits.strip())
+    if found is None or not 1 <= int(found[1]) <= 60:
+        raise ValueError(f"{digits!r} is no UTM zone: zones are 1 to 60")
     band = band.strip().upper()
     return found[1] + ("" if not re.fullmatch("[A-Z]", band) else "N" if band >= "N" else "S")
 

@@ -178,10 +178,8 @@ class GroundTruth:
             GroundTruthError: another suffix, or what the format cannot hold.
         """
         path = Path(path)
-        kind = path.suffix.lower()
-        if kind not in TRUTH_FILES or TRUTH_FILES[kind].write is None:
-            raise GroundTruthError(f"{path}: a ground truth is written as .npz or .csv")
-        TRUTH_FILES[kind].write(path, self)
+        check_writable(path)
+        TRUTH_FILES[path.suffix.lower()].write(path, self)
 
     def describe(self) -> str:
         """How many queries have how many positives, in a line for each range, and which have none."""
@@ -210,6 +208,13 @@ class TruthFile:
     read: Callable[[Path, PerhapsNames, float | None], GroundTruth]
     write: Callable[[Path, GroundTruth], None] | None = None
     lists_positives: bool = False
+
+
+def check_writable(path: Path) -> None:
+    """Raises GroundTruthError unless files of that suffix can be written."""
+    kinds = [kind for kind in TRUTH_FILES if TRUTH_FILES[kind].write is not None]
+    if path.suffix.lower() not in kinds:
+        raise GroundTruthError(f"{path}: a ground truth is written as {' or '.join(kinds)}")
 
 
 def check_counts(source: object, truth: GroundTruth, names: PerhapsNames) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import GroundTruthError
-from ..files.tables import to_number
+from ..files.csv_rows import to_number
 from ..images.lists import ImageList
 from .nearby import label_points
-from .reading import Reading
-from .tables import read_table
+from .position_tables import read_table
+from .radii import Reading
 from .training import Places, hold_out, in_halves
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ConfigError, GroundTruthError
-from ..files.tables import Row, to_number
+from ..files.csv_rows import Row, to_number
 from ..images.lists import ImageList
 from ..images.sides import Sides
 from .located import Located
 from .nearby import apart, check_headings
-from .reading import Reading
-from .tables import read_table
+from .position_tables import read_table
+from .radii import Reading
 from .training import Places
 
 TRAINING = (

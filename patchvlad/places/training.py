@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 from ..errors import GroundTruthError
 from ..images.lists import ImageList
 from .nearby import apart, check_headings, looking_alike, within
-from .reading import NEGATIVE_RADIUS, POSITIVE_RADIUS
+from .radii import NEGATIVE_RADIUS, POSITIVE_RADIUS
 
 POSITIVE, NEITHER, NEGATIVE = 1, 0, -1
 

@@ -17,14 +17,14 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ConfigError, GroundTruthError, ImageError
-from ..files.tables import Row
+from ..files.csv_rows import Row
 from ..images.lists import ImageList
 from ..images.sides import Sides
-from . import tables
+from . import position_tables as tables
 from .exif import from_exif
 from .located import Located, in_one_frame
 from .nearby import label_points
-from .reading import Reading
+from .radii import Reading
 from .registry import LAYOUTS
 from .training import Places, hold_out, in_halves
 from .utm_names import from_names, is_utm_name

@@ -15,7 +15,7 @@ from ..files.atomic import write_text
 from ..images.names import finder
 from ..images.sides import PerhapsNames
 from .ground_truth import GroundTruth, TruthFile
-from .tables import read_table
+from .position_tables import read_table
 
 log = logging.getLogger(__name__)
 

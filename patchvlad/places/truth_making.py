@@ -9,10 +9,10 @@ import numpy as np
 from ..errors import GroundTruthError
 from ..images.lists import ImageList
 from ..images.sides import Sides
-from . import tables
+from . import position_tables as tables
 from .ground_truth import GroundTruth
 from .located import Located, in_one_frame
-from .reading import RADIUS
+from .radii import RADIUS
 from .registry import SOURCES
 from .utm_names import is_utm_name
 

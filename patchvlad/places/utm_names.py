@@ -29,7 +29,7 @@ def from_names(images: ImageList) -> Located:
     """Positions of the images; fields of their names may be empty.
 
     Raises:
-        GroundTruthError: a name holds no position.
+        GroundTruthError: a name holds no position, or a zone that is none.
     """
     utm, zones, degrees, headings = [], [], [], []
     for name in images.names:
@@ -40,7 +40,10 @@ def from_names(images: ImageList) -> Located:
             )
         values = dict(enumerate(fields[:-1]))  # the last is the suffix
         utm.append([_number(values.get(0, "")), _number(values.get(1, ""))])
-        zones.append(geodesy.zone_of_band(values.get(2, ""), values.get(3, "")))
+        try:
+            zones.append(geodesy.zone_of_band(values.get(2, ""), values.get(3, "")))
+        except ValueError as error:
+            raise GroundTruthError(f"{images.root / name}: {error}") from error
         degrees.append([_number(values.get(4, "")), _number(values.get(5, ""))])
         headings.append(_number(values.get(8, "")))
     known = np.array(degrees, dtype=np.float64).reshape(-1, 2) if np.isfinite(degrees).all() else None

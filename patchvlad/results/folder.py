@@ -48,6 +48,7 @@ class Making:
         fingerprint: of the model.
         image_size: (height, width).
         retrieved_by: whose global descriptors, or which file of candidates.
+        index: that they were searched with.
         queries, database: `images`, how many they are, and `sha256`, of their names.
     """
 
@@ -66,6 +67,7 @@ class Making:
     time_budget: float | None = None
     group: int = 1
     retrieved_by: str | None = None
+    index: str = "flat"
     queries: dict[str, Any] = field(default_factory=dict)
     database: dict[str, Any] = field(default_factory=dict)
 
@@ -76,7 +78,8 @@ class Making:
             f"preset {self.preset}",
             f"model {self.model} {str(self.fingerprint)[:12]}",
             f"{size} px",
-            f"{self.candidates} candidates by {self.retrieved_by}",
+            f"{self.candidates} candidates by {self.retrieved_by}"
+            + (f", {self.index}" if self.index != "flat" else ""),
         ]
         if self.group > 1:
             parts.append(f"the best of {self.group} images per group")

@@ -12,4 +12,5 @@ MATCHERS: Registry[Any] = Registry(
         "voting": "patchvlad.search.matchers.voting:match_voting",
     },
 )
+FASTER = {"ransac": "voting"}  # what the fast variant of a preset takes instead
 INDEXES: Registry[Any] = Registry("index", {"flat": "patchvlad.search.indexes.flat:FlatIndex"})

@@ -61,7 +61,7 @@ def multi_similarity_loss(
         from pytorch_metric_learning.losses import MultiSimilarityLoss
     except ImportError as error:
         raise ConfigError(
-            "the recipe 'modern' needs pytorch-metric-learning: pip install 'patchvlad[train]'"
+            "the multi-similarity loss needs pytorch-metric-learning: pip install 'patchvlad[train]'"
         ) from error
     with torch.no_grad():
         positive, negative = hard_pairs(descriptors @ descriptors.T, relation.to(descriptors.device))

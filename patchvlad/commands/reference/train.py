@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...places.reading import Reading
+from ...places.radii import Reading
 from ...train.recipes import PAPER, Recipe, for_backbone
 from ..progress import bar
 from ..train import Course, run_training, tell

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import GroundTruthError
-from ..files import tables
-from ..files.tables import Row, to_number
+from ..files import csv_rows
+from ..files.csv_rows import Row, to_number
 from ..images.lists import ImageList
 from ..images.names import finder
 from . import geodesy
@@ -24,8 +24,8 @@ BAND_S = 3.5e6, 4.45e6  # northings of MGRS's band S, 32 to 40 degrees north
 
 
 def read_table(path: Path, needed: Sequence[str]) -> list[Row]:
-    """The lines of a csv, see `files.tables.read_table`; columns under the names that are used here."""
-    return tables.read_table(path, needed, ALIASES)
+    """The lines of a csv, see `files.csv_rows.read_table`; columns under the names that are used here."""
+    return csv_rows.read_table(path, needed, ALIASES)
 
 
 def read_tables(paths: Sequence[Path]) -> tuple[list[Row], str]:

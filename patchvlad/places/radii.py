@@ -1,4 +1,4 @@
-"""How places are read: the radii, each defined here and nowhere else, and what else a reader may be told."""
+"""The radii within which photos show the same place, each defined here and nowhere else, and how places are read."""
 
 from dataclasses import dataclass
 
