@@ -451,3 +451,36 @@ def test_config_error_of_reference_config_is_exit_code_2(run: Run) -> None:
     Path("configs/tiny.ini").write_text("nonsense")
     with pytest.raises(ConfigError, match=r"is not an \.ini file"):
         read_config("configs/tiny.ini")
+
+
+# --- 13: the table ----------------------------------------------------------------------------------------------------
+
+
+def test_the_table_names_every_flag_and_key_and_leaves_none_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    from patchvlad.commands.ini import WITHOUT_EFFECT
+    from patchvlad.commands.reference import download_models, train
+
+    table = (Path(__file__).parents[1] / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert not re.search(r"TODO|missing \|", table)
+    told = re.findall(r"differs because \|\n\|[-|]+\n((?:\|.*\n)+)", table)
+    rows = [row for rows in told for row in rows.splitlines()]
+    assert len(rows) > 100
+    for row in rows:
+        verdict = re.split(r"(?<!\\)\| ", row)[-1]
+        assert re.match(r"\*\*(same|better|differs)\*\*|as above|see below", verdict), row
+    parsers: list[argparse.ArgumentParser] = []
+    for command in (feature_extract, feature_match, match_two, add_pca, train, download_models):
+        monkeypatch.setattr(command, "run_as", lambda parser, argv, ours: parsers.append(parser) or 0)
+        command.main([])
+    for parser in parsers:
+        for option in (option for action in parser._actions for option in action.option_strings):
+            assert option in ("-h", "--help") or f"`{option}" in table or f"{option}`" in table, (parser.prog, option)
+    theirs = {
+        *("batchsize", "cachebatchsize", "imageresizew", "imageresizeh", "matcher", "n_values_all", "dataset_name"),
+        *("pred_input_path", "patchweights2use", "pooling", "resumepath", "num_pcs", "threads", "ngpu", "patch_sizes"),
+        *("strides", "vladv2", "optim", "seed", "lr", "lrstep", "lrgamma", "weightdecay", "momentum", "patience"),
+        *("evalevery", "margin", "num_clusters", "includepanos", "nneg"),
+        *(key for keys in WITHOUT_EFFECT.values() for key in keys),
+    }
+    for key in theirs:
+        assert re.search(rf"\b{key}\b", table, re.IGNORECASE), key

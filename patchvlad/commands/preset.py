@@ -13,6 +13,7 @@ Beyond the reference there are `model = NAME` (or a file), which says it in one,
 the matcher `voting`.
 """
 
+import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -183,6 +184,12 @@ def _size(values: Values) -> tuple[int, int] | None:
     return (height, width) if height > 0 and width > 0 else None
 
 
+def _installed_reference() -> list[Path]:
+    """The folder of the reference's package, if it is installed; its code is not run."""
+    found = importlib.util.find_spec("patchnetvlad")
+    return [Path(found.origin).parent] if found is not None and found.origin else []
+
+
 def _model(values: Values, components: int, folder: Path) -> tuple[str, tuple[str, ...]]:
     """The checkpoint that a config names: a file, else the known model of its name, else with it where it is not.
 
@@ -199,7 +206,8 @@ def _model(values: Values, components: int, folder: Path) -> tuple[str, tuple[st
         if named
         else dict.fromkeys((f"{prefix}{number}.pth.tar", f"{prefix}.pth.tar", f"{prefix}{number}", prefix))
     )
-    looked = list(dict.fromkeys(place / file for file in files for place in (Path(), folder, folder / "..")))
+    places = (Path(), folder, folder / "..", *_installed_reference())
+    looked = list(dict.fromkeys(place / file for file in files for place in places))
     for path in looked:
         if path.is_file():
             return str(path), ()
