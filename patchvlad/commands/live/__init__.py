@@ -1,0 +1,1 @@
+"""Where live pictures go: a page, a window, a video; and how fast they went."""
