@@ -327,7 +327,7 @@ def test_a_line_about_the_pace_replaces_itself(
     out, err = capsys.readouterr()
     assert out == "a score\na score\n"
     lines = err.split("\r\x1b[K")
-    assert len(lines) == 3 and lines[0].startswith("1 frame shown, 7 dropped")
+    assert len(lines) == 3 and lines[0].startswith("1 shown, 7 dropped")
     assert re.match(r"2 frames shown, 7 dropped, [\d.]+ frames per second, read to shown in 5\d ms", lines[2])
 
 

@@ -47,7 +47,7 @@ class Pace:
         print(result, flush=True)
         if time.perf_counter() - self._said >= EVERY:
             self._said = time.perf_counter()
-            self._line = self.summary()
+            self._line = self.summary(short=True)
         if self._line and sys.stderr.isatty():
             print(self._line[: shutil.get_terminal_size().columns - 1], end="", file=sys.stderr, flush=True)
 
@@ -62,18 +62,18 @@ class Pace:
         with contextlib.suppress(BrokenPipeError):
             print(self.summary(), file=sys.stderr, flush=True)
 
-    def summary(self) -> str:
-        """All in one line."""
+    def summary(self, short: bool = False) -> str:
+        """All in one line, which in short fits a terminal of 80 columns."""
         import numpy as np
 
-        frames = "1 frame" if self.shown == 1 else f"{self.shown} frames"
         if not self.shown:
             return "no frame shown"
+        frames = f"{self.shown}" if short else "1 frame" if self.shown == 1 else f"{self.shown} frames"
+        rate = _rate(self.shown, self._last - self._first)
         median, most = np.quantile(np.asarray(self._latencies), (0.5, 0.95)) * 1000
-        return (
-            f"{frames} shown, {self.dropped} dropped, {_rate(self.shown, self._last - self._first):.1f} frames per "
-            f"second, read to shown in {median:.0f} ms (median), {most:.0f} ms (95 %)"
-        )
+        latency = f"{median:.0f} ms (median), {most:.0f} ms (95 %)"
+        said = f"{frames} shown, {self.dropped} dropped, {rate:.1f} frames per second, "
+        return said + (latency if short else f"read to shown in {latency}")
 
 
 def _rate(frames: int, seconds: float) -> float:
