@@ -44,7 +44,7 @@ def measure(
                 **options,
                 progress=progress,
             )
-            print(f"{data.name} {part}: {(time.perf_counter() - started) / len(images):.3f} s an image", flush=True)
+            print(f"{data.name} {part}: {(time.perf_counter() - started) / len(images):.3f} s per image", flush=True)
     queries, database = stores["queries"], stores["database"]
     truth = pv.GroundTruth.read(data / "gt.csv", queries.names, database.names)
     candidates = pv.retrieve(queries, database, max(settings.ks))
@@ -72,7 +72,7 @@ def measure(
             found[name] = pv.recall(ranking, truth, KS)
             seconds = (time.perf_counter() - started) / len(queries)
             shown = " / ".join(f"{100 * found[name][k]:.1f}" for k in KS)
-            print(f"{data.name} {name}: {seconds:.3f} s a query, {shown}", flush=True)
+            print(f"{data.name} {name}: {seconds:.3f} s per query, {shown}", flush=True)
     return found
 
 

@@ -301,8 +301,8 @@ def main() -> None:
     parser.add_argument("set", type=Path, help="folder with database/, queries/ and gt.csv")
     parser.add_argument("--candidates", type=int, default=100)
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--timed", type=int, default=5, help="photos a turn of extraction (default: 5)")
-    parser.add_argument("--queries", type=int, default=2, help="queries a turn of re-ranking (default: 2)")
+    parser.add_argument("--timed", type=int, default=5, help="photos per turn of extraction (default: 5)")
+    parser.add_argument("--queries", type=int, default=2, help="queries per turn of re-ranking (default: 2)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--json", type=Path, help="where all numbers go")
     arguments = parser.parse_args()
@@ -328,7 +328,7 @@ def main() -> None:
         tools = Tools(kinds, Path(place), arguments.turns, arguments.device)
         timed = pv.ImageList(images["database"].root, images["database"].names[: arguments.timed])
         one = pv.ImageList(timed.root, timed.names[:1])  # memory that idled is fetched back by the first photo
-        results["extract, s an image"] = {
+        results["extract, s per image"] = {
             name: [seconds / len(timed) for seconds in taken]
             for name, taken in tools.in_turns("extract", "timed", timed, warm=("extract", "warm", one)).items()
         }
@@ -342,7 +342,7 @@ def main() -> None:
         retrieved["reference"] = retrieved["exact"]  # the global descriptors agree
         queries = list(range(min(arguments.queries, len(images["queries"]))))
         repeated = np.stack([np.resize(retrieved["exact"][query], arguments.candidates) for query in queries])
-        results[f"re-rank {arguments.candidates}, s a query"] = {
+        results[f"re-rank {arguments.candidates}, s per query"] = {
             name: [seconds / len(queries) for seconds in taken]
             for name, taken in tools.in_turns("rerank", queries, repeated).items()
         }
@@ -355,7 +355,7 @@ def main() -> None:
         accuracy = {name: tools.ask(name, call, "accuracy", timed)[1] for name in ours}
         results["difference from float64"] = {name: pair[0] for name, pair in accuracy.items()}
         results["cosine with float64"] = {name: pair[1] for name, pair in accuracy.items()}
-        results["patches on disk, MB an image"] = {name: tools.megabytes(name, "timed") / len(timed) for name in kinds}
+        results["patches on disk, MB per image"] = {name: tools.megabytes(name, "timed") / len(timed) for name in kinds}
         tools.close()
     named = images["queries"].names, images["database"].names
     truth = pv.GroundTruth.read(arguments.set / "gt.csv", *named)
@@ -368,8 +368,8 @@ def main() -> None:
     )
     clusters = len(state["pool.centroids"])
     bound = {name: limits(kinds[name][1], clusters, arguments.candidates, peak) for name in ours}
-    results["limit, s an image"] = {name: seconds[0] for name, seconds in bound.items()}
-    results["limit, s a query"] = {name: seconds[1] for name, seconds in bound.items()}
+    results["limit, s per image"] = {name: seconds[0] for name, seconds in bound.items()}
+    results["limit, s per query"] = {name: seconds[1] for name, seconds in bound.items()}
     results["machine"] = {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -426,7 +426,7 @@ def show(results: dict[str, Any], tools: tuple[str, ...]) -> None:
         print(f"\n{what} of patch descriptors against float64: ", end="")
         print(", ".join(f"{name} {value:.3g}" for name, value in values.items()))
     for what in ("extract", "re-rank"):
-        unit = {"extract": "limit, s an image", "re-rank": "limit, s a query"}[what]
+        unit = {"extract": "limit, s per image", "re-rank": "limit, s per query"}[what]
         taken = next(values for name, values in results.items() if name.startswith(what))
         said = [
             f"{name} {limit:.3g} s, reached {100 * limit / statistics.median(taken[name]):.0f} %"

@@ -5,7 +5,7 @@
 Of a folder of photos each two neighbours become query and database of one place of a city in MSLS's layout. Both tools
 Each two neighbours of a folder of photos become query and database of one place of a city in MSLS's layout. Both tools
 the VLAD layer learn from them. The reference's own functions run as its script calls them. They take turns; the table
-has medians: seconds a photo of the cache, and photos a second of the training steps.
+has medians: seconds per photo of the cache, and photos per second of the training steps.
 """
 
 import argparse
@@ -159,7 +159,7 @@ def main() -> None:
                 seconds[name]["cache"].append(cache / (3 * arguments.pairs))
                 seconds[name]["steps"].append(photos / steps)
     print("| | reference | patchvlad |\n|---|---|---|")
-    for key, label in (("cache", "refresh the cache, s a photo"), ("steps", "training steps, photos a second")):
+    for key, label in (("cache", "refresh the cache, s per photo"), ("steps", "training steps, photos per second")):
         theirs, ours = (statistics.median(seconds[name][key]) for name in tools)
         ratio = theirs / ours if key == "cache" else ours / theirs
         print(f"| {label} | {theirs:.3g} | {ours:.3g} ({ratio:.1f}x) |")

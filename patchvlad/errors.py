@@ -41,3 +41,8 @@ class MismatchError(StoreError):
 
 class GroundTruthError(PatchvladError):
     """A ground truth that cannot be read or does not meet the images."""
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with its noun, for messages: "1 query", "2 queries"; the plural adds an s unless it is given."""
+    return f"{number} {one if number == 1 else many or one + 's'}"

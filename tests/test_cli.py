@@ -282,7 +282,7 @@ def test_fast_makes_small_stores_that_match_fast_by_themselves(world: Path, run:
     assert pairs("PatchNetVLAD_predictions.txt")[0][:2] == ["a.png", "street/3.png"]
     words = ["match", "--queries", "queries", "--database", world / "database", "--out", "results", *options]
     code, _, err = run(*words)
-    assert code == 1 and "9 components a patch against 12" in err
+    assert code == 1 and "9 components per patch against 12" in err
 
 
 @pytest.mark.parametrize("preset", ["lite", "performance-fast", "tiny.ini"])

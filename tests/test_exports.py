@@ -132,7 +132,7 @@ def test_mapillary_sls_reads_the_predictions(tmp_path: Path, caplog: pytest.LogC
     ranking = replace(PLAIN, indices=np.array([[2, 0], [1, 0], [-1, -1]]), scores=np.zeros((3, 2), dtype=np.float32))
     write_msls_predictions(tmp_path / "p.txt", ranking)
     assert np.loadtxt(tmp_path / "p.txt", ndmin=2, dtype=str).tolist() == [["a", "3", "1"], ["b", "2", "1"]]
-    assert "2 images per query, and 1 queries without any: mapillary_sls wants 20 of every query" in caplog.text
+    assert "2 images per query, and 1 query without any: mapillary_sls wants 20 of every query" in caplog.text
     write_msls_predictions(tmp_path / "p.txt", PLAIN)  # rankings of different length are cut to the shortest
     assert np.loadtxt(tmp_path / "p.txt", ndmin=2, dtype=str).tolist() == [["a", "3"], ["b", "2"]]
     with pytest.raises(GroundTruthError, match="two images of the queries have the same file name"):

@@ -243,7 +243,7 @@ def test_csv_queries_may_have_no_positive(tmp_path: Path) -> None:
     [
         ("query,positive\na.jpg,1.jpg\n", "no column positives; it has query, positive"),
         ("", "no column query, positives; it has none"),
-        ("query,positives\n", "is empty: it needs a line for each query"),
+        ("query,positives\n", "is empty: it needs one line per query"),
         ("a.jpg,1.jpg\n", "no column query, positives; it has a.jpg, 1.jpg"),
         (
             "query,positives\nz.jpg,1.jpg\n",
@@ -306,7 +306,7 @@ def test_npy_of_vpr_bench_lists_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        ([(0, [0])], "has 1 queries, rows 0 to 0, but 2 were given: use the image list"),
+        ([(0, [0])], "has 1 query, rows 0 to 0, but 2 were given: use the image list"),
         ([(0, [0]), (2, [0])], "has 2 queries, rows 0 to 2, but 2 were given"),
         ([(0, [0]), (0, [0])], "has 2 queries, rows 0 to 0, but 2 were given"),
         ([(0, [3]), (1, [0])], "query 0 has the positive 3, but the database has 3 images: use the image list"),
@@ -394,8 +394,8 @@ def test_what_was_made_is_told() -> None:
         "6 queries, 30 database images, by hand",
         "          0 positives:      2 queries",
         "          1 positive :      2 queries",
-        "     2 to 5 positives:      1 queries",
-        "21 and more positives:      1 queries",
+        "     2 to 5 positives:      1 query",
+        "21 and more positives:      1 query",
         "without any: a, f",
     ]
 
@@ -406,7 +406,7 @@ def test_a_csv_that_meets_in_part_is_told(tmp_path: Path, caplog: pytest.LogCapt
     assert [message.split(": ", 1)[-1] for message in caplog.messages] == [
         "1 of 2 names, such as z.jpg, are not of the queries",
         "1 of 2 names, such as x/9.jpg, are not of the database",
-        f"{tmp_path / 'gt.csv'} has no line for 1 queries, such as b/c.jpg",
+        f"{tmp_path / 'gt.csv'} has no line for 1 query, such as b/c.jpg",
     ]
 
 

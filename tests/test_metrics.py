@@ -67,10 +67,10 @@ def test_first_place_counts_from_one() -> None:
 def test_queries_without_positives_count_as_missed_and_are_told() -> None:
     found = recall(make_ranking(np.array([[0], [0], [0]]), 1), make_truth([[0], [], [0]], 1), (1,))
     assert found[1] == pytest.approx(2 / 3)
-    protocol = "3 queries, 1 without a positive counted as missed, 1 database images, positives by hand"
+    protocol = "3 queries, 1 without a positive counted as missed, 1 database image, positives by hand"
     assert found.describe() == protocol
     assert str(found) == f"R@1 66.7  ({protocol})"
-    assert replace(found, without_positives=0).describe() == "3 queries, 1 database images, positives by hand"
+    assert replace(found, without_positives=0).describe() == "3 queries, 1 database image, positives by hand"
 
 
 def test_usual_ks_are_the_papers() -> None:

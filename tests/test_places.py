@@ -131,4 +131,4 @@ def test_halves_keep_neighbours_together() -> None:
 def test_what_is_there_is_said() -> None:
     said = make([[0, 0], [5, 0], [100, 0]]).describe()
     assert "3 photos: 3 queries, 3 database" in said
-    assert "1 queries (33 %) have none" in said
+    assert "without a positive, and so left out of training: 1 query (33 %)" in said

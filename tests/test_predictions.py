@@ -78,7 +78,7 @@ def test_forms(text: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
         found = read(write(tmp_path / "p.txt", text))
     assert found.indices.tolist() == [[2, 0], [1, -1], [-1, -1]]
     assert found.scores[0, 0] > found.scores[0, 1] > found.scores[2, 0] == -np.inf
-    assert caplog.messages == [f"{tmp_path / 'p.txt'} says nothing of 1 queries, such as c.jpg: missed"]
+    assert caplog.messages == [f"{tmp_path / 'p.txt'} has no line for 1 query, such as c.jpg: counted as missed"]
 
 
 def test_images_that_the_database_lacks_take_a_place_and_are_no_positives(
@@ -90,8 +90,8 @@ def test_images_that_the_database_lacks_take_a_place_and_are_no_positives(
     assert found.ranking.indices.tolist() == [[4, 0], [4, -1], [0, -1]]
     assert asked.counts[1] == len(found.ranking.database_names) == 5
     assert [message.split(": ", 1)[1] for message in caplog.messages] == [
-        "1 images, such as 9.jpg, are not of the database: no positives",
-        "1 queries, such as z.jpg, are not asked for: ignored",
+        "named, but not in the database, and so no positives: 1 image, such as 9.jpg",
+        "ignored, as not asked for: 1 query, such as z.jpg",
     ]
 
 
@@ -254,7 +254,7 @@ def test_results_of_another_set_are_named_and_of_more_queries_are_told(
     some = GroundTruth.from_rows([[0]], 4, "by hand").named(["b.jpg"], DATABASE)
     found, _ = predictions(folder, some)
     assert found[0].ranking.indices.tolist() == RANKING.indices[[1]].tolist()
-    assert "2 queries, such as a.jpg, are not asked for: ignored" in caplog.text
+    assert "ignored, as not asked for: 2 queries, such as a.jpg" in caplog.text
     other = GroundTruth.from_rows([[0]], 4, "by hand").named(["z.jpg"], DATABASE)
     with pytest.raises(GroundTruthError, match=r" names no image of the queries: it has 'a.jpg'"):
         predictions(folder, other)

@@ -78,7 +78,7 @@ def test_what_is_missing_is_told(tmp_path: Path) -> None:
     touch(tmp_path, "q/@0@0@.jpg")
     found = find(SMALL, tmp_path)
     assert found.problems == (
-        "queries: 1 images, there should be 2",
+        "queries: 1 image, there should be 2",
         f"database: {tmp_path / 'd*'} does not exist",
         "*.md is missing",
     )

@@ -1,4 +1,4 @@
-"""Descriptors in one byte a component against the formula, and what rounding does to them."""
+"""Descriptors in one byte per component against the formula, and what rounding does to them."""
 
 import math
 

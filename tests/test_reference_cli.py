@@ -11,7 +11,15 @@ import torch
 from PIL import Image
 from tiny import CONFIG, HEIGHT, WIDTH, TinyBackbone, photo, write_checkpoint, write_config, write_photos
 
-from patchvlad.commands.reference import add_pca, download_models, feature_extract, feature_match, match_two, train
+from patchvlad.commands.reference import (
+    add_pca,
+    download_models,
+    feature_extract,
+    feature_match,
+    match_realtime,
+    match_two,
+    train,
+)
 from patchvlad.features.store import FeatureStore
 from patchvlad.images.pixels import read_image
 from patchvlad.model import checkpoints, known_models
@@ -28,6 +36,7 @@ FLAGS = {
         *("--query_input_features_dir", "--index_input_features_dir", "--ground_truth_path"),
         *("--result_save_folder", "--posDistThr"),
     ],
+    match_realtime.main: ["--config_path", "--nocuda"],
     match_two.main: ["--config_path", "--first_im_path", "--second_im_path", "--plot_save_path", "--nocuda"],
     download_models.main: ["--ask_for_permission"],
     train.main: [
@@ -36,7 +45,11 @@ FLAGS = {
     ],
     add_pca.main: ["--config_path", "--resume_path", "--dataset_root_dir", "--dataset_choice", "--nocuda", "--threads"],
 }
-OURS = {feature_extract.main: ["--reference-files"], add_pca.main: ["--i-know"]}  # further flags, ours
+OURS = {  # further flags, ours
+    feature_extract.main: ["--reference-files"],
+    match_realtime.main: ["--source", "--preset", "--http", "--video", "--no-window", "--every-frame"],
+    add_pca.main: ["--i-know"],
+}
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from patchvlad.commands import packaged
 from patchvlad.commands.ini import read_values
 from patchvlad.commands.main import main
 from patchvlad.commands.preset import read_config
-from patchvlad.commands.reference import add_pca, feature_extract, feature_match, match_two, shared
+from patchvlad.commands.reference import add_pca, feature_extract, feature_match, match_realtime, match_two, shared
 from patchvlad.commands.wheels import Wheel
 from patchvlad.errors import ConfigError, ImageError, MismatchError, ModelError, StoreError
 from patchvlad.features.reference_features import ReferenceFeatures, is_reference_features
@@ -89,7 +89,7 @@ def test_both_stages_of_prefixed_results_are_counted_alike_by_a_short_truth(run:
     assert code == 0, err
     lines = re.findall(r"^tiny (\w+) +([\d.]+) \[.*?\] +([\d.]+) \[", out.split("mAP")[0], re.MULTILINE)
     assert [(stage, at5) for stage, _, at5 in lines] == [("NetVLAD", "100.0"), ("PatchNetVLAD", "100.0")]
-    assert "the database is taken to be the" in caplog.text
+    assert "the database is taken to be what is named" in caplog.text
 
 
 # --- 2: add-pca on MSLS ----------------------------------------------------------------------------------------------
@@ -284,7 +284,7 @@ def test_features_of_the_reference_that_do_not_fit_are_refused(run: Run, place: 
     opened = ReferenceFeatures(folder, names, described)
     opened.check_matches(FeatureStore(place / "output_features/index"))
     assert "which model made its features" in caplog.text
-    with pytest.raises(MismatchError, match=r"globalfeats.npy is \(2, 12\), and the list names 1 images"):
+    with pytest.raises(MismatchError, match=r"globalfeats.npy is \(2, 12\), and the list names 1 image:"):
         ReferenceFeatures(folder, names[:1], described)
     with pytest.raises(StoreError, match=r"x/a.png and y/a.png are both 'a': it would keep the features of one"):
         ReferenceFeatures(folder, ("x/a.png", "y/a.png"), described)
@@ -469,7 +469,7 @@ def test_the_table_names_every_flag_and_key_and_leaves_none_open(monkeypatch: py
         verdict = re.split(r"(?<!\\)\| ", row)[-1]
         assert re.match(r"\*\*(same|better|differs)\*\*|as above|see below", verdict), row
     parsers: list[argparse.ArgumentParser] = []
-    for command in (feature_extract, feature_match, match_two, add_pca, train, download_models):
+    for command in (feature_extract, feature_match, match_realtime, match_two, add_pca, train, download_models):
         monkeypatch.setattr(command, "run_as", lambda parser, argv, ours: parsers.append(parser) or 0)
         command.main([])
     for parser in parsers:

@@ -129,5 +129,5 @@ def test_the_figure_is_drawn_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_without_a_positive_there_is_nothing_to_measure() -> None:
-    with pytest.raises(GroundTruthError, match=r"none of the 2 queries has a positive \(positives by hand\): nothing"):
+    with pytest.raises(GroundTruthError, match=r"none of 2 queries has a positive \(positives by hand\): nothing"):
         evaluate(Prediction("one", make_ranking(np.zeros((2, 1), int), 1)), make_truth([[], []], 1))

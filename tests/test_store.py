@@ -288,11 +288,11 @@ def test_another_recipe_is_refused_and_named(tmp_path: Path, rows: int, change: 
 @pytest.mark.parametrize(
     ("names", "dtype", "said"),
     [
-        (NAMES[:4], "float32", "5 images against 4, or other names"),
-        ((*NAMES[:4], "f.jpg"), "float32", "5 images against 5, or other names"),
-        (NAMES[::-1], "float32", "or other names"),
+        (NAMES[:4], "float32", r"5 images against 4 \(e.jpg is missing\)"),
+        ((*NAMES[:4], "f.jpg"), "float32", r"5 images against 5 \(f.jpg is new, e.jpg is missing\)"),
+        (NAMES[::-1], "float32", "other names or another order"),
         (NAMES, "float16", "numbers kept as float32 against float16"),
-        (NAMES[:1], "float16", "5 images against 1, or other names; numbers kept as float32 against float16"),
+        (NAMES[:1], "float16", r"5 images against 1 \(b/1.jpg is missing\); numbers kept as float32 against float16"),
     ],
 )
 def test_other_images_or_numbers_are_refused_and_named(
@@ -322,7 +322,7 @@ def test_patches_may_be_shorter_than_global_descriptors_but_equally_so_in_both_s
     read = FeatureStore(tmp_path / "short")
     assert (read.global_.shape, read.patches[2].shape) == ((5, 6), (5, 12, 4))
     write(tmp_path / "whole")
-    with pytest.raises(MismatchError, match="4 components a patch against 6"):
+    with pytest.raises(MismatchError, match="4 components per patch against 6"):
         read.check_matches(FeatureStore(tmp_path / "whole"))
 
 

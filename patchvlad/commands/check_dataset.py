@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import GroundTruthError
+from ..errors import GroundTruthError, counted
 
 if TYPE_CHECKING:
     from ..images.lists import ImageList
@@ -34,7 +34,10 @@ def run(arguments: argparse.Namespace) -> None:
     lists = {kind: getattr(arguments, kind) for kind in ("queries", "database") if getattr(arguments, kind) is not None}
     dataset = find(chosen, arguments.root, lists)
     images = dataset.images
-    print(f"{chosen.title}: {len(images.queries)} queries, {len(images.database)} database images; {chosen.counted}")
+    print(
+        f"{chosen.title}: {counted(len(images.queries), 'query', 'queries')}, "
+        f"{counted(len(images.database), 'database image')}; {chosen.counted}"
+    )
     problems = list(dataset.problems)
     truth = None
     if chosen.truth != "poses" and len(images.queries) and len(images.database):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigError
+from ..errors import ConfigError, counted
 from .counting import counting, warn_of_departures
 from .image_names import names_of
 from .options import add_counting_options, add_list_options, add_pose_options, whole_numbers
@@ -109,7 +109,9 @@ def _predictions(
         found, asked = read_predictions(path, asked)
         predictions += found
     if truth is not None and not asked.complete:
-        log.warning("the database is taken to be the %d images that are named: --database gives all", asked.counts[1])
+        log.warning(
+            "the database is taken to be what is named (%s): --database gives all", counted(asked.counts[1], "image")
+        )
     predictions += [_search(pair, asked, max(arguments.ks) * group) for pair in arguments.descriptors or ()]
     if asked.database is not None:  # later predictions may have named more images
         predictions = [replace(p, ranking=replace(p.ranking, database_names=asked.database)) for p in predictions]

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigError
+from ..errors import ConfigError, counted
 from ..results.registry import PAIR_FORMATS
 from .image_names import names_of
 from .options import add_list_options, add_pose_options, at_least
@@ -74,7 +74,9 @@ def run(arguments: argparse.Namespace) -> None:
     more = {"scored": prediction.comparable is not None} if arguments.format == "kapture" else {}
     write = PAIR_FORMATS[arguments.format]
     write(arguments.out, ranking, arguments.query_prefix, arguments.map_prefix, **more)
-    print(f"{arguments.out}: {int((ranking.indices >= 0).sum())} pairs of {len(ranking.query_names)} queries")
+    print(
+        f"{arguments.out}: {counted(int((ranking.indices >= 0).sum()), 'pair')} of {len(ranking.query_names)} queries"
+    )
 
 
 def _export_descriptors(arguments: argparse.Namespace) -> None:
@@ -86,7 +88,7 @@ def _export_descriptors(arguments: argparse.Namespace) -> None:
     store = FeatureStore(arguments.source)
     names = [f"{arguments.map_prefix}{name}" for name in store.names]
     write_global_descriptors(arguments.out, names, store.global_)
-    print(f"{arguments.out}: {len(store)} global descriptors of {store.recipe.dim} components")
+    print(f"{arguments.out}: {counted(len(store), 'global descriptor')} of {store.recipe.dim} components")
 
 
 def _chosen(arguments: argparse.Namespace) -> "Prediction":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import counted
 from .options import add_extraction_options, add_model_options, add_root_option, preset_of
 from .process import keep_freed_memory
 from .progress import bar
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     model = preset.description.load(arguments.device)
     store = extract_photos(arguments.out, images, preset, model, Extracting.of(arguments))
     size = megabytes(sum(path.stat().st_size for path in store.folder.iterdir()))
-    print(f"{store.folder}: {len(store)} images, {size}")
+    print(f"{store.folder}: {counted(len(store), 'image')}, {size}")
 
 
 @dataclass(frozen=True)

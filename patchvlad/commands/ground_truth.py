@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from ..errors import ConfigError, GroundTruthError
+from ..errors import ConfigError, GroundTruthError, counted
 from ..places.radii import RADIUS
 from ..places.registry import SOURCES
 from .options import add_root_option, at_least
@@ -79,7 +79,11 @@ def run(arguments: argparse.Namespace) -> None:
         database.path(row).resolve() for row in range(len(database))
     }
     if both:
-        log.warning("%d photos are both query and database: each is a positive of itself", len(both))
+        log.warning(
+            "query and database share %s, such as %s: each is a positive of itself",
+            counted(len(both), "photo"),
+            min(both),
+        )
     truth.write(arguments.out)
     print(truth.describe())
     print(f"written to {arguments.out}")

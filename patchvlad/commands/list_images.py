@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ..errors import ConfigError
+from ..errors import ConfigError, counted
 
 EXAMPLE = "patchvlad list photos/database --out database.txt --root photos"
 
@@ -33,4 +33,4 @@ def run(arguments: argparse.Namespace) -> None:
         print(text, end="")
     else:
         write_text(arguments.out, text)
-        print(f"{arguments.out}: {len(images)} images, in natural order, relative to {images.root}")
+        print(f"{arguments.out}: {counted(len(images), 'image')}, in natural order, relative to {images.root}")

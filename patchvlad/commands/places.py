@@ -2,6 +2,7 @@
 
 import argparse
 
+from ..errors import counted
 from .options import add_places_options, reading_of
 
 EXAMPLE = "patchvlad places photos/places.csv"
@@ -21,6 +22,8 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"{name}: " + places.describe().replace("\n", "\n  "))
         missing = places.missing()
         if missing:
-            print(f"  {len(missing)} photos are missing below {places.images.root}, the first is {missing[0]}")
+            print(
+                f"  missing below {places.images.root}: {counted(len(missing), 'photo')}, the first is {missing[0]}"
+            )
     if not len(training.trainable):
         print("nothing to train on: no training query has a positive")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import GroundTruthError
+from ..errors import GroundTruthError, counted
 from ..places.ground_truth import GroundTruth
 from ..search.ranking import Ranking
 
@@ -44,7 +44,8 @@ class Recall:
         """The protocol in words."""
         treated = "counted as missed" if self.denominator == "all" else "left out"
         none = f", {self.without_positives} without a positive {treated}" if self.without_positives else ""
-        return f"{self.queries} queries{none}, {self.database} database images, {self.protocol}"
+        sides = f"{counted(self.queries, 'query', 'queries')}{none}, {counted(self.database, 'database image')}"
+        return f"{sides}, {self.protocol}"
 
 
 @dataclass(frozen=True)

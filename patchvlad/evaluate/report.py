@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from .. import __version__
-from ..errors import GroundTruthError
+from ..errors import GroundTruthError, counted
 from ..places.ground_truth import GroundTruth
 from ..places.poses import Poses
 from ..results.exports import transfer
@@ -93,7 +93,7 @@ def evaluate(
         return found
     if not truth.answerable.any():
         raise GroundTruthError(
-            f"none of the {len(truth)} queries has a positive ({truth.protocol}): nothing to measure"
+            f"none of {counted(len(truth), 'query', 'queries')} has a positive ({truth.protocol}): nothing to measure"
         )
     hits = found_positives(ranking, truth)
     _warn_if_short(prediction.name, ranking, max(ks), truth.database if groups is None else len(np.unique(groups)))
@@ -112,7 +112,7 @@ def evaluate(
 def _warn_if_short(name: str, ranking: Ranking, k: int, images: int) -> None:
     depth = int((ranking.indices >= 0).sum(axis=1).max(initial=0))
     if depth < min(k, images):
-        log.warning("%s: no more than %d images per query: recall beyond @%d does not rise", name, depth, depth)
+        log.warning("%s: at most %s per query: recall beyond @%d does not rise", name, counted(depth, "image"), depth)
 
 
 def _by_k(hits: np.ndarray, truth: GroundTruth, ks: Sequence[int], denominator: str) -> dict:
@@ -217,7 +217,9 @@ def _poses(evaluations: Sequence[Evaluation], width: int) -> str:
     lines = [f"{'pose within [%]':{width}}{names}"]
     for found in posed:
         shares = "".join(f"{100 * share:16.1f}" for share in found.pose_shares or ())
-        lines.append(f"{found.name:{width}}{shares}   ({found.posed} queries, pose of the best match)")
+        lines.append(
+            f"{found.name:{width}}{shares}   ({counted(found.posed, 'query', 'queries')}, pose of the best match)"
+        )
     return "\n".join(lines) if posed else ""
 
 
@@ -228,7 +230,8 @@ def _differences(first: Evaluation, compared: Sequence[tuple[Evaluation, Compari
         low, high = (100 * end for end in difference.interval)
         lines.append(
             f"{found.name:{width}}{100 * difference.difference:+.1f} [{low:+.1f}, {high:+.1f}] points: "
-            f"{difference.gained} queries gained, {difference.lost} lost, p = {difference.p:.2g} (McNemar, exact)"
+            f"{counted(difference.gained, 'query', 'queries')} gained, {difference.lost} lost, "
+            f"p = {difference.p:.2g} (McNemar, exact)"
         )
     return "\n".join(lines)
 

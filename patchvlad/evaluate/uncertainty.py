@@ -27,7 +27,7 @@ def wilson(answered: int, queries: int) -> tuple[float, float]:
 
 
 def bootstrap(values: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
-    """95 % intervals of the means of several numbers a query, by drawing queries with replacement.
+    """95 % intervals of the means of several numbers per query, by drawing queries with replacement.
 
     Args:
         values: (Q, m) such as a hit or none within each of m ks.

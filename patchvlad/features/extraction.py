@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import torch
 
-from ..errors import ConfigError, ImageError
+from ..errors import ConfigError, ImageError, counted
 from ..images.lists import ImageList
 from ..images.pixels import read_image, resize
 from ..model.checkpoints import fingerprint
@@ -139,7 +139,9 @@ def describe_batch(model: PatchNetVLAD, arrays: list[np.ndarray]) -> tuple[np.nd
     try:
         global_, patches = model(stack(arrays).to(parameter.device, parameter.dtype))
     except torch.OutOfMemoryError as error:
-        raise ConfigError(f"the GPU's memory is too small for {len(arrays)} photos at a time: lower --batch") from error
+        raise ConfigError(
+            f"the GPU's memory is too small for {counted(len(arrays), 'photo')} at a time: lower --batch"
+        ) from error
     return global_.float().cpu().numpy(), {p: values.float().cpu().numpy() for p, values in patches.items()}
 
 
@@ -181,7 +183,7 @@ def _own_size(images: ImageList, skip_unreadable: bool) -> tuple[int, int]:
         except ImageError:
             if not skip_unreadable:
                 raise
-    raise ImageError(f"none of the {len(images)} images below {images.root} can be read")
+    raise ImageError(f"none of the {counted(len(images), 'image')} below {images.root} can be read")
 
 
 def _read_exactly(images: ImageList, row: int, size: tuple[int, int]) -> np.ndarray:

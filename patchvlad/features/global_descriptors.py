@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import StoreError
+from ..errors import StoreError, counted
 from ..files.arrays import read_array
 from ..files.atomic import replacing
 
@@ -50,7 +50,7 @@ def read_global_descriptors(
         descriptors brought to unit length: they are compared by cosine.
 
     Raises:
-        StoreError: the file cannot be read, lacks an image, or holds numbers that are none.
+        StoreError: the file cannot be read, lacks an image, or holds something else than finite numbers.
     """
     path = Path(path)
     if not path.is_file():
@@ -90,9 +90,12 @@ def _read_npy(path: Path, names: Sequence[str]) -> np.ndarray:
     except ValueError as error:
         raise StoreError(f"{path} cannot be read as .npy ({error})") from error
     if values.ndim != 2 or values.dtype.kind not in "fiu":
-        raise StoreError(f"{path} holds {values.dtype} {values.shape}: descriptors are numbers, one row an image")
+        raise StoreError(f"{path} holds {values.dtype} {values.shape}: descriptors are numbers, one row per image")
     if len(values) != len(names):
-        raise StoreError(f"{path} holds {len(values)} descriptors for {len(names)} images: use the list they are of")
+        raise StoreError(
+            f"{path} holds {counted(len(values), 'descriptor')} for {counted(len(names), 'image')}: "
+            "use the list they are of"
+        )
     return values.astype(np.float32)
 
 

@@ -21,9 +21,9 @@ class FeatureRecipe:
         model: name of the model, for messages.
         size: (height, width) in pixels that images were resized to.
         pooling: of the model.
-        grids: (patch size, patch stride) in cells, one a patch size.
+        grids: (patch size, patch stride) in cells, one per patch size.
         map_size: (height, width) of the feature map in cells.
-        stride: pixels a cell.
+        stride: pixels per cell.
         dim: D.
         patch_dim: D', of patch descriptors.
     """
@@ -49,7 +49,7 @@ class FeatureRecipe:
             "size": "image size {} x {} against {} x {}".format(*self.size, *other.size),
             "pooling": f"pooling {self.pooling} against {other.pooling}",
             "grids": f"patch sizes and strides {self.grids} against {other.grids}",
-            "patch_dim": f"{self.patch_dim} components a patch against {other.patch_dim}",
+            "patch_dim": f"{self.patch_dim} components per patch against {other.patch_dim}",
         }
         if not (self.fingerprint and other.fingerprint):  # of the reference's features it is not known
             said.pop("fingerprint")

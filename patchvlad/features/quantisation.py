@@ -1,4 +1,4 @@
-"""Patch descriptors in one byte a component: q = round(24 sqrt(D) x), clipped to [-127, 127].
+"""Patch descriptors in one byte per component: q = round(24 sqrt(D) x), clipped to [-127, 127].
 
 A whitened descriptor has unit length and components of equal variance, 1 / D: one fixed step of 1 / (24 sqrt(D)) suits
 every patch of every image, so that no scale need be kept, and integer products order as the products themselves do.
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-LEVELS = 24  # steps a standard deviation
+LEVELS = 24  # steps per standard deviation
 
 
 def quantise(descriptors: Tensor) -> Tensor:

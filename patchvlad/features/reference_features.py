@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ..errors import MismatchError, StoreError
+from ..errors import MismatchError, StoreError, counted
 from ..files.arrays import read_array
 from ..files.atomic import replacing
 from ..model.grid import PatchGrid
@@ -57,8 +57,8 @@ class ReferenceFeatures(FeatureStore):
         self._global = _read(self.folder / GLOBAL)
         if self._global.ndim != 2 or len(self._global) != len(names):
             raise MismatchError(
-                f"{self.folder / GLOBAL} is {self._global.shape}, and the list names {len(names)} images: give the "
-                "list that these features were extracted by"
+                f"{self.folder / GLOBAL} is {self._global.shape}, and the list names {counted(len(names), 'image')}: "
+                "give the list that these features were extracted by"
             )
         recipe = self._recipe(description)
         self.manifest = Manifest(

@@ -1,7 +1,7 @@
 """FeatureStore: the descriptors of many images in one folder, written in order, resumable, read by memory map.
 
     STORE/manifest.json   format, model fingerprint, image size, grids, dtype, and how many rows are complete
-    STORE/images.txt      names relative to the root, one a line: row i everywhere
+    STORE/images.txt      names relative to the root, one per line: row i everywhere
     STORE/global.npy      (B, D) float32
     STORE/patches_<p>.npy (B, P, D') in the store's dtype, one file a patch size; int8 as `quantisation` says
 
@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
-from ..errors import MismatchError, StoreError
+from ..errors import MismatchError, StoreError, counted
 from ..files.arrays import read_array
 from ..files.atomic import write_text
 from ..model.grid import PatchGrid
@@ -212,7 +212,7 @@ def open_writer(
     try:
         manifest = Manifest(recipe, len(names), names_digest(names), dtype=dtype, precision=precision, preset=preset)
         if is_store(folder) and not overwrite:
-            manifest = _same(folder, Manifest.read(folder), manifest, identity)
+            manifest = _same(folder, Manifest.read(folder), manifest, names, identity)
         if manifest.rows == 0:  # the manifest first: from here on whoever comes sees an empty store of this kind
             manifest.write(folder)
             for path in folder.glob("patches_*.npy"):
@@ -236,10 +236,12 @@ def _photos_digest(before: str, identity: Callable[[int], bytes] | None, rows: r
     return before
 
 
-def _same(folder: Path, found: Manifest, wanted: Manifest, identity: Callable[[int], bytes] | None) -> Manifest:
+def _same(
+    folder: Path, found: Manifest, wanted: Manifest, names: Sequence[str], identity: Callable[[int], bytes] | None
+) -> Manifest:
     differences = found.recipe.differences(wanted.recipe)
     if found.images_sha256 != wanted.images_sha256:
-        differences.append(f"{found.images} images against {wanted.images}, or other names")
+        differences.append(_other_names(folder, found.images, names))
     elif _photos_digest("", identity, range(found.rows)) not in ("", found.photos_sha256):
         differences.append("photos of the same names, but not the same photos")
     if found.dtype != wanted.dtype:
@@ -252,6 +254,19 @@ def _same(folder: Path, found: Manifest, wanted: Manifest, identity: Callable[[i
             "Choose another folder, delete this one, or start it anew with --overwrite"
         )
     return found
+
+
+def _other_names(folder: Path, images: int, names: Sequence[str]) -> str:
+    """How the images of a store differ from those asked for, by the first name that only one of them has."""
+    try:
+        before = (folder / IMAGES).read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        before = []
+    held, wanted = set(before), set(names)
+    changes = [f"{name} is new" for name in names if name not in held][:1] if before else []
+    changes += [f"{name} is missing" for name in before if name not in wanted][:1]
+    how = ", ".join(changes) or "other names or another order"
+    return f"{counted(images, 'image')} against {len(names)} ({how})"
 
 
 def _foreign(folder: Path) -> bool:
@@ -267,7 +282,7 @@ def _foreign(folder: Path) -> bool:
 def _open_rows(path: Path, shape: tuple[int, ...], dtype: np.dtype, rows: int) -> BinaryIO:
     """Opens an .npy file of that final shape for appending after its first `rows` rows."""
     if rows and not path.exists():
-        raise StoreError(f"{path} is missing although {rows} rows were written: start anew with --overwrite")
+        raise StoreError(f"{path} is missing although {counted(rows, 'row')} were written: start anew with --overwrite")
     file: BinaryIO = open(path, "r+b" if rows else "wb")
     if not rows:
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
@@ -282,7 +297,7 @@ def _open_rows(path: Path, shape: tuple[int, ...], dtype: np.dtype, rows: int) -
     except ValueError as error:
         file.close()
         raise StoreError(
-            f"{path} does not hold the {rows} rows that were written ({error}): start anew with --overwrite"
+            f"{path} does not hold the {counted(rows, 'row')} that were written ({error}): start anew with --overwrite"
         ) from error
     file.truncate(end)
     file.seek(end)

@@ -168,11 +168,11 @@ class _Array:
     def shape(self) -> tuple[int, ...]:
         shape = self.state[1]
         if not isinstance(shape, tuple) or not all(type(size) is int and size >= 0 for size in shape):
-            raise ValueError("a shape that is none")
+            raise ValueError("a shape with something else than whole numbers")
         return shape
 
     def values(self) -> list:
-        """Nested lists, one level an axis; parts that are records still."""
+        """Nested lists, one level per axis; parts that are records still."""
         _, _, dtype, fortran, contents = self.state
         count = math.prod(self.shape())
         if not isinstance(dtype, _Dtype):

@@ -49,7 +49,7 @@ class ImageList:
             return cls(path, _names_below(path))
         if not path.is_file():
             raise ImageError(
-                f"{path} does not exist: give a folder of photos or a text file with one image path a line"
+                f"{path} does not exist: give a folder of photos or a text file with one image path per line"
             )
         if path.suffix.lower() in SUFFIXES:
             return cls(path.parent, (path.name,))
@@ -60,12 +60,14 @@ class ImageList:
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
-            raise ImageError(f"{path} is not a text file: give a folder of photos or one image path a line") from error
+            raise ImageError(
+                f"{path} is not a text file: give a folder of photos or one image path per line"
+            ) from error
         said = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
         above = _root_of(path, root, [line for _, line in said])
         names = tuple(_relative(line, root, above, f"{path}, line {number}") for number, line in said)
         if not names:
-            raise ImageError(f"{path} lists no image: write one image path a line, relative to the root")
+            raise ImageError(f"{path} lists no image: write one image path per line, relative to the root")
         if len(set(names)) < len(names):
             double = next(name for name, count in Counter(names).items() if count > 1)
             raise ImageError(f"{path} lists {double} twice: every image counts once")

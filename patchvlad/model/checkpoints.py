@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..errors import ModelError
+from ..errors import ModelError, counted
 from ..files.arrays import ALLOWED, plain
 from ..files.atomic import replacing
 from .backbones.base import Backbone
@@ -84,7 +84,9 @@ def locate(source: str | os.PathLike) -> tuple[str, Path]:
     if path.is_dir():
         found = [p for p in sorted(path.iterdir()) if p.name.endswith((".safetensors", ".pth.tar"))]
         if len(found) != 1:
-            raise ModelError(f"{path} holds {len(found)} checkpoints (.safetensors or .pth.tar): name one of them")
+            raise ModelError(
+                f"{path} holds {counted(len(found), 'checkpoint')} (.safetensors or .pth.tar): name one of them"
+            )
         return found[0].name, found[0]
     raise ModelError(f"there is no model file {source}, and the known models are {', '.join(KNOWN_MODELS)}")
 
@@ -164,7 +166,7 @@ def _load_reference(path: Path, pooling: str | None) -> PatchNetVLAD:
         return _of_published(path, published, pooling)
     except (TypeError, ValueError, RuntimeError, IndexError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"{path} holds tensors that are none of a Patch-NetVLAD model ({reason})") from error
+        raise ModelError(f"{path} holds tensors of another model than Patch-NetVLAD ({reason})") from error
 
 
 def _of_published(path: Path, published: dict[str, Tensor], pooling: str | None) -> PatchNetVLAD:

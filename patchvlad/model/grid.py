@@ -12,7 +12,7 @@ from ..errors import ConfigError
 class PatchGrid:
     """Where the p x p windows of a feature map lie, in raster order.
 
-    `height` and `width` of the map in cells, `patch_size` and `patch_stride` in cells, `stride` in pixels a cell.
+    `height` and `width` of the map in cells, `patch_size` and `patch_stride` in cells, `stride` in pixels per cell.
     """
 
     height: int

@@ -60,7 +60,7 @@ class PatchNetVLAD(nn.Module):
         vlad: the VLAD layer; None for the poolings `max` and `avg`.
         whitening: None leaves descriptors unwhitened (num_pcs = 0 in the reference's configs).
         pooling: `patchnetvlad`, or global descriptors alone by `netvlad`, `max` or `avg`.
-        patch_sizes, patch_strides: in cells, one patch stride a patch size.
+        patch_sizes, patch_strides: in cells, one patch stride per patch size.
 
     Attributes:
         precision: that backbone and whitening multiply in at inference, `torch.float32` unless set; sums stay float32.
@@ -97,7 +97,7 @@ class PatchNetVLAD(nn.Module):
         """Sets the patch sizes and strides, in cells; they are no weights, so any will do for any model.
 
         Args:
-            patch_sizes, patch_strides: one patch stride a patch size, 1 if not given.
+            patch_sizes, patch_strides: one patch stride per patch size, 1 if not given.
             patch_components: leading components of the whitening that patch descriptors keep, all if not given; global
                 descriptors always keep all.
         """

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ..errors import ConfigError, GroundTruthError, ImageError
+from ..errors import ConfigError, GroundTruthError, ImageError, counted
 from ..images.lists import ImageList
 from ..images.sides import Sides
 from . import msls
@@ -162,7 +162,7 @@ def find(chosen: Benchmark, root: Path, lists: Mapping[str, Path] | None = None)
             problems.append(f"{kind}: {len(absent)} of {len(images)} images are missing, such as {absent[0]}")
         # Benchmarks that leave out queries without a positive count those that are left.
         if count is not None and len(images) != count and not (kind == "queries" and chosen.denominator != "all"):
-            problems.append(f"{kind}: {len(images)} images, there should be {count}")
+            problems.append(f"{kind}: {counted(len(images), 'image')}, there should be {count}")
     problems += [f"{pattern} is missing" for pattern in chosen.files if not any(root.glob(pattern))]
     return Dataset(chosen, Sides(**sides), tuple(problems))
 

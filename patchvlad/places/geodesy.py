@@ -42,7 +42,7 @@ def zone_of_middle(degrees: np.ndarray) -> str:
 
 
 def scale(degrees: np.ndarray, zone: str) -> np.ndarray:
-    """(N,) metres of UTM a metre on the ground; infinite where the projection does not reach."""
+    """(N,) metres of UTM per metre on the ground; infinite where the projection does not reach."""
     import pyproj
 
     factors = pyproj.Proj(_crs(zone)).get_factors(degrees[:, 1], degrees[:, 0])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import GroundTruthError
+from ..errors import GroundTruthError, counted
 from ..images.sides import PerhapsNames, Sides
 from .nearby import check_headings, label_points, looking_alike, within
 from .registry import TRUTH_FILES
@@ -127,8 +127,8 @@ class GroundTruth:
             if len(rows) and (rows[0] < 0 or rows[-1] >= database):
                 wrong = rows[-1] if rows[-1] >= database else rows[0]
                 raise GroundTruthError(
-                    f"query {query} has the positive {wrong}, but the database has {database} images: use the image "
-                    "list that the ground truth was made for"
+                    f"query {query} has the positive {wrong}, but the database has {counted(database, 'image')}: "
+                    "use the image list that the ground truth was made for"
                 )
         return cls(arrays, database, protocol)
 
@@ -184,11 +184,15 @@ class GroundTruth:
     def describe(self) -> str:
         """How many queries have how many positives, in a line for each range, and which have none."""
         counts = np.array([len(rows) for rows in self.positives], dtype=np.int64)
-        lines = [f"{len(self)} queries, {self.database} database images, {self.protocol}"]
+        lines = [
+            f"{counted(len(self), 'query', 'queries')}, {counted(self.database, 'database image')}, {self.protocol}"
+        ]
         for first, last in ((0, 0), (1, 1), (2, 5), (6, 20), (21, None)):
             many = int(((counts >= first) & (counts <= (np.inf if last is None else last))).sum())
             said = f"{first}" if first == last else f"{first} to {last}" if last else f"{first} and more"
-            lines += [f"{said:>11} positive{' ' if last == 1 else 's'}: {many:6} queries"] if many else []
+            if many:
+                positives = f"{said:>11} positive{' ' if last == 1 else 's'}"
+                lines.append(f"{positives}: {many:6} {'query' if many == 1 else 'queries'}")
         if self.query_names is not None and self.without_positives:
             none = [name for name, many in zip(self.query_names, counts, strict=True) if not many]
             lines.append(f"without any: {', '.join(none[:5])}{', ...' if len(none) > 5 else ''}")

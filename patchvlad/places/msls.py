@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ConfigError, GroundTruthError
+from ..errors import ConfigError, GroundTruthError, counted
 from ..files.csv_rows import Row, to_number
 from ..images.lists import ImageList
 from ..images.sides import Sides
@@ -123,7 +123,7 @@ def _tasks(folder: Path, count: int) -> list[bool]:
     tasks = [is_true(row["all"]) for row in read_table(path, ("all",))]
     if len(tasks) != count:
         raise GroundTruthError(
-            f"{folder}: subtask_index.csv has {len(tasks)} rows, postprocessed.csv {count}: fetch them again"
+            f"{folder}: subtask_index.csv has {counted(len(tasks), 'row')}, postprocessed.csv {count}: fetch them again"
         )
     return tasks
 

@@ -37,7 +37,7 @@ def read_tables(paths: Sequence[Path]) -> tuple[list[Row], str]:
     rows = [row for path in paths for row in read_table(path, ("image",))]
     source = ", ".join(str(path) for path in paths)
     if not rows:
-        raise GroundTruthError(f"{source} lists no photo: it needs a line for each, below the names of its columns")
+        raise GroundTruthError(f"{source} lists no photo: it needs one line per photo, below the names of its columns")
     return rows, source
 
 
@@ -76,7 +76,7 @@ def located(rows: Sequence[Row], source: str, names: Sequence[str]) -> Located:
         names: (N) of the images, for messages.
 
     Raises:
-        GroundTruthError: the lines hold no positions, or a zone that is none.
+        GroundTruthError: the lines hold no positions, or an invalid zone.
     """
     headings = np.array([to_number(row, "heading") for row in rows])
     columns = set.intersection(*(set(row) for row in rows))

@@ -15,7 +15,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from ..errors import GroundTruthError
+from ..errors import GroundTruthError, counted
 from ..images.lists import ImageList
 from .nearby import apart, check_headings, looking_alike, within
 from .radii import NEGATIVE_RADIUS, POSITIVE_RADIUS
@@ -182,15 +182,17 @@ class Places:
     def describe(self) -> str:
         """Counts, in lines."""
         if not len(self.queries):
-            return f"{len(self.images)} photos, no queries"
+            return f"{counted(len(self.images), 'photo')}, no queries"
         counts = np.array([len(rows) for rows in self.positives])
         without = int((counts == 0).sum())
         heading = "" if self.heading_limit is None else f", headings within {self.heading_limit:g} degrees"
         lines = [
-            f"{len(self.images)} photos: {len(self.queries)} queries, {len(self.database)} database",
+            f"{counted(len(self.images), 'photo')}: {counted(len(self.queries), 'query', 'queries')}, "
+            f"{len(self.database)} database",
             f"positives within {self.positive_radius:g} m{heading}, negatives beyond {self.negative_radius:g} m",
             f"positives per query: median {np.median(counts):g}, most {counts.max()}; "
-            f"{without} queries ({100 * without / len(counts):.0f} %) have none and are left out of training",
+            f"without a positive, and so left out of training: {counted(without, 'query', 'queries')} "
+            f"({100 * without / len(counts):.0f} %)",
         ]
         if len(set(self.weights)) > 1:
             lines.append(f"queries are drawn with weights from {self.weights.min():.2f} to {self.weights.max():.2f}")

@@ -39,7 +39,7 @@ def read_places(dataset: str | os.PathLike, reading: Reading | None = None) -> t
         places to train on, places to validate on; the latter may have no queries.
 
     Raises:
-        GroundTruthError: no such dataset, a layout that is none of the known ones, or contents that cannot be.
+        GroundTruthError: no such dataset, another layout than the known ones, or contents that cannot be.
         ConfigError: an option that does not go with the dataset.
     """
     reading = reading or Reading()

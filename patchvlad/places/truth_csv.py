@@ -10,7 +10,7 @@ from pathlib import Path
 
 from natsort import natsorted
 
-from ..errors import GroundTruthError
+from ..errors import GroundTruthError, counted
 from ..files.atomic import write_text
 from ..images.names import finder
 from ..images.sides import PerhapsNames
@@ -29,7 +29,7 @@ def read(path: Path, names: PerhapsNames, _: float | None) -> GroundTruth:
         if re.search(r"\.\w{3,4}\s*[,|\s]\s*\S*\.\w{3,4}$", name):
             raise GroundTruthError(f"{path}: {name!r} looks like several positives: they are separated by ;")
     if not rows:
-        raise GroundTruthError(f"{path} is empty: it needs a line for each query")
+        raise GroundTruthError(f"{path} is empty: it needs one line per query")
     complete = database_names is not None
     query_names = tuple(dict.fromkeys(name for name, _ in rows)) if query_names is None else query_names
     database_names = tuple(natsorted(set(mentioned))) if database_names is None else database_names
@@ -61,7 +61,9 @@ def _warn_of_strangers(
             )
     silent = sorted(set(range(len(query_names))) - {row for row in row_of.values() if row is not None})
     if silent:
-        log.warning("%s has no line for %d queries, such as %s", path, len(silent), query_names[silent[0]])
+        log.warning(
+            "%s has no line for %s, such as %s", path, counted(len(silent), "query", "queries"), query_names[silent[0]]
+        )
 
 
 def _listed(positives: str) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import GroundTruthError
+from ..errors import GroundTruthError, counted
 from ..images.lists import ImageList
 from ..images.sides import Sides
 from . import position_tables as tables
@@ -123,8 +123,9 @@ def _from_frames(queries: ImageList, database: ImageList, frames: float, step: i
     last = (len(queries) - 1) * step
     if last - frames > len(database) - 1:
         raise GroundTruthError(
-            f"{len(queries)} queries in steps of {step} reach frame {last}, but the database has {len(database)} "
-            "images: frame correspondence needs lists of the same drive in the same order"
+            f"{counted(len(queries), 'query', 'queries')} in steps of {step} reach frame {last}, "
+            f"but the database has {counted(len(database), 'image')}: "
+            "frame correspondence needs lists of the same drive in the same order"
         )
     numbers = [np.arange(len(images), dtype=np.float64)[:, None] for images in (queries, database)]
     truth = GroundTruth.from_positions(numbers[0] * step, numbers[1], frames, unit="frames")

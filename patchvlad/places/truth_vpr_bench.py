@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from ..errors import GroundTruthError
+from ..errors import GroundTruthError, counted
 from ..files.arrays import read_object_array
 from ..images.sides import PerhapsNames
 from .ground_truth import GroundTruth, TruthFile
@@ -21,11 +21,12 @@ def read(path: Path, names: PerhapsNames, _: float | None) -> GroundTruth:
         raise GroundTruthError(
             f"{path} is no ground truth of VPR-Bench, an array of (query row, positive rows) ({error})"
         ) from error
-    counted = Counter(query for query, _ in said)
-    if len(said) != len(query_names) or sorted(counted) != list(range(len(query_names))):
+    rows_said = Counter(query for query, _ in said)
+    if len(said) != len(query_names) or sorted(rows_said) != list(range(len(query_names))):
         raise GroundTruthError(
-            f"{path} has {len(said)} queries, rows {min(counted, default=0)} to {max(counted, default=0)}, but "
-            f"{len(query_names)} were given: use the image list that the ground truth was made for"
+            f"{path} has {counted(len(said), 'query', 'queries')}, "
+            f"rows {min(rows_said, default=0)} to {max(rows_said, default=0)}, "
+            f"but {len(query_names)} were given: use the image list that the ground truth was made for"
         )
     for query, rows in said:
         positives[query] = rows

@@ -29,7 +29,7 @@ def from_names(images: ImageList) -> Located:
     """Positions of the images; fields of their names may be empty.
 
     Raises:
-        GroundTruthError: a name holds no position, or a zone that is none.
+        GroundTruthError: a name holds no position, or an invalid zone.
     """
     utm, zones, degrees, headings = [], [], [], []
     for name in images.names:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from ..errors import GroundTruthError
+from ..errors import GroundTruthError, counted
 from ..files.atomic import write_text
 from ..places.poses import Poses
 from ..search.ranking import Ranking
@@ -79,8 +79,8 @@ def write_msls_predictions(
     shortest = int(counts[counts > 0].min(initial=ranking.indices.shape[1]))
     if shortest < MSLS_K or (counts == 0).any():
         log.warning(
-            "%s: %d images per query, and %d queries without any: mapillary_sls wants %d of every query",
-            *(path, shortest, int((counts == 0).sum()), MSLS_K),
+            "%s: %s per query, and %s without any: mapillary_sls wants %d of every query",
+            *(path, counted(shortest, "image"), counted(int((counts == 0).sum()), "query", "queries"), MSLS_K),
         )
     lines = [
         " ".join([query, *(keys[1][row] for row in rows[rows >= 0][:shortest])]) + "\n"

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import GroundTruthError, MismatchError
+from ..errors import GroundTruthError, MismatchError, counted
 from ..files.atomic import finish_set, replacing_set, write_text
 from ..images.sides import KINDS, Names, Sides
 from ..search.ranking import Ranking
@@ -132,7 +132,8 @@ def check_free(folder: Path, names: Names, overwrite: bool = False) -> None:
         return
     new = next((name for kind, side in names.items() for name in side if name not in set(getattr(held, kind))), "")
     raise MismatchError(
-        f"{folder} holds results of {len(held.queries)} queries and {len(held.database)} database images, which are "
+        f"{folder} holds results of {counted(len(held.queries), 'query', 'queries')} and "
+        f"{counted(len(held.database), 'database image')}, which are "
         f"other photos{f' ({new} is new)' if new else ''}. Use another --out, or --overwrite"
     )
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ..errors import GroundTruthError
+from ..errors import GroundTruthError, counted
 from ..files.arrays import read_array
 from ..images.names import Finder, finder
 from ..images.sides import PerhapsNames, Sides
@@ -121,8 +121,9 @@ def _from_results(folder: Path, asked: Asked) -> tuple[list[Prediction], Asked]:
     if lists is not None and asked.queries is None and asked.database is None:
         if (len(lists.queries), len(lists.database)) != asked.counts:
             raise GroundTruthError(
-                f"{folder} holds results of {len(lists.queries)} queries and {len(lists.database)} database images, "
-                f"but the ground truth is of {asked.counts[0]} and {asked.counts[1]}: use the one of these images"
+                f"{folder} holds results of {counted(len(lists.queries), 'query', 'queries')} and "
+                f"{counted(len(lists.database), 'database image')}, but the ground truth "
+                f"is of {asked.counts[0]} and {asked.counts[1]}: use the one of these images"
             )
         asked = replace(asked, queries=lists.queries, database=lists.database)
     if asked.queries is None or asked.database is None:
@@ -163,8 +164,9 @@ def _from_rows(path: Path, asked: Asked) -> Prediction:
     rows = rows.astype(np.int64)
     if len(rows) != queries or rows.min(initial=-1) < -1 or rows.max(initial=-1) >= database:
         raise GroundTruthError(
-            f"{path} holds {len(rows)} queries and rows {rows.min(initial=0)} to {rows.max(initial=0)}, but the ground "
-            f"truth {queries} queries and {database} database images: they do not belong together"
+            f"{path} holds {counted(len(rows), 'query', 'queries')} and rows {rows.min(initial=0)} to "
+            f"{rows.max(initial=0)}, but the ground truth {counted(queries, 'query', 'queries')} and "
+            f"{counted(database, 'database image')}: they do not belong together"
         )
     names = asked.queries or tuple(map(str, range(queries))), asked.database or tuple(map(str, range(database)))
     return Prediction(path.stem, Ranking(rows, _no_scores(rows), *names))
@@ -187,21 +189,31 @@ def _meet(source: Path, files: dict[Path, Listed], asked: Asked) -> tuple[list[R
     rows = known | {image: more[name] for image, name in unknown.items()}
     if unknown and asked.complete:
         log.warning(
-            "%s: %d images, such as %s, are not of the database: no positives",
+            "%s: named, but not in the database, and so no positives: %s, such as %s",
             source,
-            len(unknown),
+            counted(len(unknown), "image"),
             next(iter(unknown)),
         )
     names = (*asked.database, *more)
     strange = [query for query in queries if query_row(query) is None]
     if strange:
-        log.warning("%s: %d queries, such as %s, are not asked for: ignored", source, len(strange), strange[0])
+        log.warning(
+            "%s: ignored, as not asked for: %s, such as %s",
+            source,
+            counted(len(strange), "query", "queries"),
+            strange[0],
+        )
     rankings = []
     for path, listed in files.items():
         indices, scores = _rows(listed, len(asked.queries), query_row, rows)
         silent = [name for name, row in zip(asked.queries, indices, strict=True) if row[0] < 0]
         if silent:
-            log.warning("%s says nothing of %d queries, such as %s: missed", path, len(silent), silent[0])
+            log.warning(
+                "%s has no line for %s, such as %s: counted as missed",
+                path,
+                counted(len(silent), "query", "queries"),
+                silent[0],
+            )
         rankings.append(Ranking(indices, scores, asked.queries, names))
     return rankings, replace(asked, database=names, counts=(len(asked.queries), len(names)))
 

@@ -6,7 +6,7 @@ integer product, which modern CPUs do four times as fast.
 Exactly does not mean one float at a time. Where the CPU multiplies integers fast, floats are first rounded to eight
 bits and screened: rounding changes a dot product by a random amount of known standard deviation, so whatever lies more
 than `SIGMAS` of these below the largest of its row and column is no neighbour. Only the few pairs that are left are
-multiplied in float32. The chance of missing one is below 1e-20 a pair.
+multiplied in float32. The chance of missing one is below 1e-20 per pair.
 """
 
 import functools
@@ -21,7 +21,7 @@ from ..features.quantisation import quantise
 
 SIGMAS = 10  # of the rounding error, on either side, that screening allows for
 SCREENED_PRODUCTS = 1 << 27  # multiplications from which on screening is worth its passes
-CROWDED = 16  # close pairs a patch beyond which screening is given up: blank images are alike everywhere
+CROWDED = 16  # close pairs per patch beyond which screening is given up: blank images are alike everywhere
 
 Neighbours = tuple[np.ndarray, np.ndarray]  # rows0 (M,), rows1 (M,) int64, rows1 ascending
 

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from ..errors import ConfigError, MismatchError
+from ..errors import ConfigError, MismatchError, counted
 from ..features.global_descriptors import GlobalDescriptors
 from ..features.store import FeatureStore
 from ..files.arrays import read_array
@@ -66,9 +66,13 @@ def read_candidates(path: str | os.PathLike, queries: FeatureStore, database: Fe
     except ValueError as error:
         raise MismatchError(f"{path} cannot be read as an .npy of candidates ({error})") from error
     if indices.ndim != 2 or len(indices) != len(queries) or indices.dtype.kind not in "iu":
-        raise MismatchError(f"{path} must hold whole numbers, {len(queries)} rows, not {indices.dtype} {indices.shape}")
+        raise MismatchError(
+            f"{path} must hold whole numbers, {counted(len(queries), 'row')}, not {indices.dtype} {indices.shape}"
+        )
     if indices.size and not -1 <= indices.min() <= indices.max() < len(database):
-        raise MismatchError(f"{path} names rows up to {indices.max()}, the database has {len(database)} images")
+        raise MismatchError(
+            f"{path} names rows up to {indices.max()}, the database has {counted(len(database), 'image')}"
+        )
     ranks = np.broadcast_to(-np.arange(indices.shape[1], dtype=np.float32), indices.shape)
     scores = np.where(indices >= 0, ranks, -np.inf).astype(np.float32)
     return Ranking(indices.astype(np.int64), scores, queries.names, database.names)
