@@ -22,8 +22,6 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"{name}: " + places.describe().replace("\n", "\n  "))
         missing = places.missing()
         if missing:
-            print(
-                f"  missing below {places.images.root}: {counted(len(missing), 'photo')}, the first is {missing[0]}"
-            )
+            print(f"  missing below {places.images.root}: {counted(len(missing), 'photo')}, the first is {missing[0]}")
     if not len(training.trainable):
         print("nothing to train on: no training query has a positive")
