@@ -168,7 +168,7 @@ def test_a_malicious_pickle_is_refused_and_not_executed(
         rewrite(path, lambda data: attack + b"." if place == "alone" else data[:2] + attack + b"0" + data[2:])
     else:
         path.write_bytes(b"\x80\x02" + attack + (b"." if place == "alone" else b"0" + pickle.dumps({}, 2)[2:]))
-    with pytest.raises(ModelError, match=r"released\.pth\.tar is no checkpoint that can be loaded safely.*system"):
+    with pytest.raises(ModelError, match=r"released\.pth\.tar is not a checkpoint that can be loaded safely.*system"):
         load_model(path)
     assert not marker.exists()
 

@@ -179,7 +179,7 @@ def test_extract_starts_anew_only_when_told(world: Path, run: Run, monkeypatch: 
         patch.setattr("patchvlad.features.extraction.read_image", None)  # nothing is left to be read
         assert run(*words)[0] == 0
         code, _, err = run(*words, "--store-dtype", "float16")
-        assert code == 1 and "start it anew with --overwrite" in err
+        assert code == 1 and "Use another --out, or --overwrite" in err
     assert run(*words, "--store-dtype", "float16", "--overwrite")[0] == 0
     assert FeatureStore("s").patches[2].dtype == np.float16
 

@@ -160,7 +160,7 @@ def test_what_is_no_dataset(tmp_path: Path) -> None:
         read_places(tmp_path / "nothing")
     with pytest.raises(GroundTruthError, match="has none of the known layouts: give a csv"):
         read_places(tmp_path)
-    with pytest.raises(GroundTruthError, match=r"x\.txt is no dataset: give a csv"):
+    with pytest.raises(GroundTruthError, match=r"x\.txt is not a dataset: give a csv"):
         read_places(write(tmp_path / "x.txt", "hello"))
 
 

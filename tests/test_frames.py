@@ -147,6 +147,22 @@ def test_a_damaged_photo_is_named(tmp_path: Path) -> None:
             next(source)
 
 
+def test_a_photo_damaged_while_the_source_is_opened_is_raised_when_its_turn_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_photos(tmp_path / "data") / "queries"
+    (folder / "a.png").write_bytes(b"no photo")
+    start = threading.Thread.start
+
+    def start_and_end(thread: threading.Thread) -> None:  # the reader has failed before the opener looks
+        start(thread)
+        thread.join()
+
+    monkeypatch.setattr(threading.Thread, "start", start_and_end)
+    with frames(folder) as source, pytest.raises(ImageError, match=r"a\.png cannot be read"):
+        next(source)
+
+
 def test_a_camera_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "VideoCapture", lambda *_: FakeCapture(3))
     with frames("0", live=False) as source:

@@ -123,8 +123,8 @@ def test_npz_without_positions_is_refused(tmp_path: Path, name: str) -> None:
     [
         ({"utmQ": np.full((2, 2), np.nan)}, "query positions must be finite"),
         ({"utmDb": np.zeros((3, 1))}, "query positions have 2 columns, database ones 1"),
-        ({"utmDb": np.array("text")}, "no ground truth .npz"),
-        ({"posDistThr": np.array([1, 2])}, "no ground truth .npz"),
+        ({"utmDb": np.array("text")}, "not a ground truth .npz"),
+        ({"posDistThr": np.array([1, 2])}, "not a ground truth .npz"),
         ({"posDistThr": -3}, "at least 0 m"),
     ],
 )
@@ -311,13 +311,13 @@ def test_npy_of_vpr_bench_lists_rows(tmp_path: Path) -> None:
         ([(0, [0]), (0, [0])], "has 2 queries, rows 0 to 0, but 2 were given"),
         ([(0, [3]), (1, [0])], "query 0 has the positive 3, but the database has 3 images: use the image list"),
         ([(0, [-1]), (1, [0])], "query 0 has the positive -1"),
-        ([(0, [np.inf]), (1, [0])], "is no ground truth of VPR-Bench"),
-        ([(0, [2**70]), (1, [0])], "is no ground truth of VPR-Bench"),
-        ([(0, [0.5]), (1, [0])], "is no ground truth of VPR-Bench"),
-        ([(0, [True]), (1, [0])], "is no ground truth of VPR-Bench"),
-        ([(0, [[0, 1]]), (1, [0])], "is no ground truth of VPR-Bench"),
-        ([(0, ["x"]), (1, [0])], "is no ground truth of VPR-Bench"),
-        ([(0, None), (1, [0])], "is no ground truth of VPR-Bench"),
+        ([(0, [np.inf]), (1, [0])], "is not a ground truth of VPR-Bench"),
+        ([(0, [2**70]), (1, [0])], "is not a ground truth of VPR-Bench"),
+        ([(0, [0.5]), (1, [0])], "is not a ground truth of VPR-Bench"),
+        ([(0, [True]), (1, [0])], "is not a ground truth of VPR-Bench"),
+        ([(0, [[0, 1]]), (1, [0])], "is not a ground truth of VPR-Bench"),
+        ([(0, ["x"]), (1, [0])], "is not a ground truth of VPR-Bench"),
+        ([(0, None), (1, [0])], "is not a ground truth of VPR-Bench"),
     ],
 )
 def test_npy_that_cannot_be(lines: list, said: str, tmp_path: Path) -> None:
@@ -330,9 +330,9 @@ def test_npy_needs_lists_and_other_arrays_are_refused(tmp_path: Path) -> None:
     assert "a radius does not apply" in refusal(path, QUERIES, DATABASE, radius=5)
     for array in (np.zeros((2, 3)), np.zeros(4), np.array("text")):
         np.save(path, array)
-        assert "is no ground truth of VPR-Bench" in refusal(path, QUERIES, DATABASE)
+        assert "is not a ground truth of VPR-Bench" in refusal(path, QUERIES, DATABASE)
     path.write_bytes(b"\x93NUMPY\x09\x00")
-    assert "is no ground truth of VPR-Bench" in refusal(path, QUERIES, DATABASE)
+    assert "is not a ground truth of VPR-Bench" in refusal(path, QUERIES, DATABASE)
 
 
 def test_npy_executes_nothing(tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def test_no_answer_and_infinite_scores_are_no_crash() -> None:
     ranking = make_ranking(np.array([[0], [0]]), 1)
     unscored = precision_recall(replace(ranking, scores=np.full((2, 1), -np.inf)), make_truth([[0], []], 1))
     assert (unscored.precision.tolist(), unscored.recall.tolist()) == ([0.5], [1])
-    with pytest.raises(GroundTruthError, match="is no number"):
+    with pytest.raises(GroundTruthError, match="is not a number"):
         precision_recall(replace(ranking, scores=np.full((2, 1), np.nan)), make_truth([[0], []], 1))
 
 

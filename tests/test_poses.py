@@ -165,7 +165,7 @@ def test_a_matrix_that_is_no_pose_is_refused(tmp_path: Path) -> None:
     matrix[:3, 3] = 5
     for wrong in (matrix.T, 2 * np.eye(4)):
         (tmp_path / "p.txt").write_text(lines(["a.jpg"], [wrong]))
-        with pytest.raises(GroundTruthError, match="line 1: a matrix that is no pose: its last row must be 0 0 0 1"):
+        with pytest.raises(GroundTruthError, match="line 1: a matrix that is not a pose: its last row must be 0 0 0 1"):
             read_poses([tmp_path / "p.txt"])
 
 

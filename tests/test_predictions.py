@@ -136,9 +136,9 @@ def test_arrays_that_do_not_fit(array: np.ndarray, said: str, tmp_path: Path) ->
         ("# kapture format: 1.1\n", "is empty"),
         ("a.jpg, 3.jpg, high\n", "line 1: could not convert string to float: 'high'; it should read query, map image"),
         ("a.jpg, 3.jpg, 1\na.jpg, 3.jpg\n", "line 2: 2 fields; it should read"),
-        ("a.jpg, 3.jpg, nan\n", "line 1: a score that is no number"),
-        ("a\na 1 2\n", "line 1 is no known format: give kapture or hloc pairs, or MSLS predictions"),
-        ("a 1 2\na 1 2\n", "is no known format"),
+        ("a.jpg, 3.jpg, nan\n", "line 1: a score that is not a number"),
+        ("a\na 1 2\n", "line 1 is not a known format: give kapture or hloc pairs, or MSLS predictions"),
+        ("a 1 2\na 1 2\n", "is not a known format"),
         ("z.jpg 3.jpg\n", "names no image of the queries: it has 'z.jpg', among the queries is 'a.jpg'"),
         ("a.jpg z.jpg\n", "names no image of the database: it has 'z.jpg'"),
     ],
@@ -151,7 +151,7 @@ def test_files_that_cannot_be(text: str, said: str, tmp_path: Path) -> None:
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(GroundTruthError, match="is no text file of predictions"):
+    with pytest.raises(GroundTruthError, match="is not a text file of predictions"):
         read(tmp_path / "p.txt")
     with pytest.raises(GroundTruthError, match="does not exist: give predictions, or the folder"):
         read(tmp_path / "nowhere.txt")

@@ -82,7 +82,7 @@ def test_what_is_missing_is_told(tmp_path: Path) -> None:
         f"database: {tmp_path / 'd*'} does not exist",
         "*.md is missing",
     )
-    with pytest.raises(ImageError, match="is no folder: give the one that small lies in"):
+    with pytest.raises(ImageError, match="is not a folder: give the one that small lies in"):
         find(SMALL, tmp_path / "x")
 
 

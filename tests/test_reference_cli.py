@@ -270,7 +270,7 @@ def test_features_of_another_list_are_refused(extracted: None, run: Run) -> None
         ),
         (feature_extract.main, extract_words("query", root="."), 1, "2 of 2 images are missing below .*root"),
         (feature_extract.main, [], 2, "required: --dataset_file_path"),
-        (feature_match.main, match_words(), 1, "output_features/query is no feature store"),
+        (feature_match.main, match_words(), 1, "output_features/query is not a feature store"),
         (match_two.main, ["--first_im_path", "a.png", "--second_im_path", "b.png"], 1, "mapillary-4096"),
     ],
 )

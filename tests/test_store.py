@@ -154,7 +154,7 @@ def test_a_writer_may_die_at_any_moment_and_the_next_ends_bytewise_equal(tmp_pat
     assert any("images.txt" not in state and "manifest.json" in state for state in states)
     for number, state in enumerate(states[:-1]):
         folder = restore(tmp_path / str(number), state)
-        with pytest.raises(StoreError, match=r"is incomplete \([0-4] of 5 images\)|is no feature store"):
+        with pytest.raises(StoreError, match=r"is incomplete \([0-4] of 5 images\)|is not a feature store"):
             FeatureStore(folder)
         write(folder)
         assert contents(folder) == contents(whole)
@@ -272,7 +272,7 @@ def test_another_recipe_is_refused_and_named(tmp_path: Path, rows: int, change: 
     write_some(tmp_path / "s", rows)
     before = contents(tmp_path / "s")
     with (
-        pytest.raises(MismatchError, match=rf"s holds features made in another way: {said}\. .*--overwrite"),
+        pytest.raises(MismatchError, match=rf"s was made from other photos or by .*: {said}\. .*--overwrite"),
         open_writer(tmp_path / "s", replace(RECIPE, **change), NAMES),
     ):
         pytest.fail("another recipe was let in")
@@ -355,7 +355,7 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path, overwrite: bool)
     (tmp_path / "photo.jpg").write_bytes(b"precious")
     for place in (tmp_path, tmp_path / "photo.jpg"):
         with (
-            pytest.raises(StoreError, match="exists and is no feature store: choose another folder"),
+            pytest.raises(StoreError, match="exists and is not a feature store: choose another folder"),
             open_writer(place, RECIPE, NAMES, overwrite=overwrite),
         ):
             pytest.fail("a foreign folder was let in")
@@ -395,7 +395,7 @@ def test_a_manifest_of_another_format_is_refused(copy: Path) -> None:
 @pytest.mark.parametrize("place", ["nowhere", "file", "."])
 def test_what_is_no_store_is_refused_with_the_remedy(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("text")
-    with pytest.raises(StoreError, match=r"is no feature store .*make one with 'patchvlad extract PHOTOS --out"):
+    with pytest.raises(StoreError, match=r"is not a feature store .*make one with 'patchvlad extract PHOTOS --out"):
         FeatureStore(tmp_path / place)
 
 

@@ -158,7 +158,7 @@ def precision_recall_of(hits: np.ndarray, ranking: Ranking, truth: GroundTruth, 
     scores = compared[:, 0].astype(np.float64) if compared.shape[1] else np.zeros(0)
     answered = np.flatnonzero((ranking.indices[:, :1] >= 0).any(axis=1))
     if np.isnan(scores[answered]).any():
-        raise GroundTruthError(f"the score of {ranking.query_names[answered[0]]} or another query is no number")
+        raise GroundTruthError(f"the score of {ranking.query_names[answered[0]]} or another query is not a number")
     order = answered[np.argsort(-scores[answered], kind="stable")]
     scores, right = scores[order], right[order]
     last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True)[: len(scores)])  # equal scores: all or none

@@ -92,7 +92,8 @@ class Manifest:
             return cls(FeatureRecipe(**recipe), **values)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise StoreError(
-                f"{folder} is no feature store (no {MANIFEST}): make one with 'patchvlad extract PHOTOS --out {folder}'"
+                f"{folder} is not a feature store (no {MANIFEST}): "
+                f"make one with 'patchvlad extract PHOTOS --out {folder}'"
             ) from error
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise StoreError(f"{path} is damaged ({error!r}): delete the folder and extract again") from error

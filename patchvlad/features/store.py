@@ -192,7 +192,7 @@ def open_writer(
         identity: of a row's photo (`ImageList.identity`), by which other photos of the same names are told apart.
 
     Raises:
-        MismatchError: the folder holds a store made in another way or of other images.
+        MismatchError: the folder holds a store made from other photos or by other settings.
         StoreError: another process is writing it, the folder holds something else, or a name is not one line.
     """
     folder = Path(folder)
@@ -200,7 +200,7 @@ def open_writer(
     if dtype not in STORE_DTYPES:
         raise StoreError(f"unknown store dtype {dtype!r}: choose from {', '.join(STORE_DTYPES)}")
     if not is_store(folder) and _foreign(folder):
-        raise StoreError(f"{folder} exists and is no feature store: choose another folder")
+        raise StoreError(f"{folder} exists and is not a feature store: choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
@@ -250,8 +250,8 @@ def _same(
         differences.append(f"computed in {found.precision} against {wanted.precision}")
     if differences:
         raise MismatchError(
-            f"{folder} holds features made in another way: {'; '.join(differences)}. "
-            "Choose another folder, delete this one, or start it anew with --overwrite"
+            f"{folder} was made from other photos or by other settings: {'; '.join(differences)}. "
+            "Use another --out, or --overwrite"
         )
     return found
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ImageError
+from ..errors import ImageError, counted
 from .lists import SUFFIXES, ImageList
 from .pixels import read_image
 
@@ -90,9 +90,10 @@ class Frames:
         self._thread.start()
         with self._changed:
             answered = self._changed.wait_for(lambda: self._open or self._ended, self._patience)
-            self._closed = not answered or self._error is not None
-        if self._error is not None:
-            raise self._error
+            unopened = self._error if not self._open else None  # a later error belongs to the frame that it hit
+            self._closed = not answered or unopened is not None
+        if unopened is not None:
+            raise unopened
         if not answered:
             raise ImageError(
                 f"{self.what} did not answer within {self._patience:g} s: check that it is on and within reach"
@@ -190,10 +191,11 @@ class Frames:
                 return
         if count == 0 and (self._is_camera or self._is_address):
             advice = "check its cable" if self._is_camera else "check the sender and the network"
-            raise ImageError(f"{self.what} went away after {_counted(done)}: {advice}, and start again")
+            raise ImageError(f"{self.what} went away after {counted(done, 'frame')}: {advice}, and start again")
         if done == 0 or done < BROKEN_OFF * count - 1:
             raise ImageError(
-                f"{self.what} broke off after {done} of {_counted(count)}: it is damaged or incomplete, copy it again"
+                f"{self.what} broke off after {done} of {counted(count, 'frame')}: "
+                "it is damaged or incomplete, copy it again"
             )
 
     def _capture(self) -> Any:
@@ -272,7 +274,3 @@ def _photos_of(path: Path) -> ImageList | None:
             f"{path} does not exist: give a video, the index of a camera, an address or a folder of photos"
         )
     return None
-
-
-def _counted(frames: int) -> str:
-    return f"{frames} frame" if frames == 1 else f"{frames} frames"

@@ -233,7 +233,7 @@ def read_pickle(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         reason = next((line for line in str(error).splitlines() if "GLOBAL" in line or "Unsupported" in line), "")
         raise ModelError(
-            f"{path} is no checkpoint that can be loaded safely: it is damaged, or holds objects besides tensors "
+            f"{path} is not a checkpoint that can be loaded safely: it is damaged, or holds objects besides tensors "
             f"and numbers. {reason.strip()}"
         ) from error
     except Exception as error:  # what a damaged pickle asks for fails in any way

@@ -146,7 +146,7 @@ def find(chosen: Benchmark, root: Path, lists: Mapping[str, Path] | None = None)
         ImageError: there is no such folder.
     """
     if not root.is_dir():
-        raise ImageError(f"{root} is no folder: give the one that {chosen.name} lies in")
+        raise ImageError(f"{root} is not a folder: give the one that {chosen.name} lies in")
     problems = []
     sides = {}
     for kind, count in (("queries", chosen.query_count), ("database", chosen.database_count)):

@@ -154,7 +154,7 @@ def _pose(values: Sequence[float], form: str) -> tuple[np.ndarray, np.ndarray]:
         if not np.allclose(matrix[3], (0, 0, 0, 1)) or not np.allclose(
             matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-2
         ):
-            raise ValueError("a matrix that is no pose: its last row must be 0 0 0 1")
+            raise ValueError("a matrix that is not a pose: its last row must be 0 0 0 1")
         to_camera = Rotation.from_matrix(matrix[:3, :3]).inv()
         return np.roll(to_camera.as_quat(), 1), -to_camera.apply(matrix[:3, 3])
     if len(values) != 7 or form == "robotcar":

@@ -92,7 +92,7 @@ def _points(located: Located) -> np.ndarray:
 def _read_csv(path: Path, reading: Reading) -> tuple[Places, Places]:
     """One line per photo; what it needs is in KNOWN, and photos lie relative to the csv's folder."""
     if path.suffix.lower() != ".csv":
-        raise GroundTruthError(f"{path} is no dataset: {KNOWN}")
+        raise GroundTruthError(f"{path} is not a dataset: {KNOWN}")
     rows, source = tables.read_tables([path])
     names = tuple(row["image"] for row in rows)
     if not any(set(kind) <= rows[0].keys() for kind in (("easting", "northing"), ("lat", "lon"), ("place",))):

@@ -39,7 +39,9 @@ def _read(path: Path, radius: float | None) -> GroundTruth:
             radius = float(values["posDistThr"].item()) if radius is None else radius
             more = {name: values[name] for name in values.files if name in _OURS}
     except DAMAGE as error:
-        raise GroundTruthError(f"{path} is no ground truth .npz with utmQ, utmDb and posDistThr ({error})") from error
+        raise GroundTruthError(
+            f"{path} is not a ground truth .npz with utmQ, utmDb and posDistThr ({error})"
+        ) from error
     try:
         unit = str(more.get("unit", "m"))
         if unit not in UNITS:

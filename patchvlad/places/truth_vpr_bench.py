@@ -19,7 +19,7 @@ def read(path: Path, names: PerhapsNames, _: float | None) -> GroundTruth:
         said = [(_whole(query), [_whole(row) for row in rows]) for query, rows in read_object_array(path)]
     except (ValueError, TypeError) as error:
         raise GroundTruthError(
-            f"{path} is no ground truth of VPR-Bench, an array of (query row, positive rows) ({error})"
+            f"{path} is not a ground truth of VPR-Bench, an array of (query row, positive rows) ({error})"
         ) from error
     rows_said = Counter(query for query, _ in said)
     if len(said) != len(query_names) or sorted(rows_said) != list(range(len(query_names))):
@@ -40,7 +40,7 @@ def read(path: Path, names: PerhapsNames, _: float | None) -> GroundTruth:
 def _whole(number: object) -> int:
     """A whole number, which may be written as 3.0."""
     if isinstance(number, bool) or not isinstance(number, int | float) or not -1 <= number < 2**53 or number % 1:
-        raise ValueError(f"a row that is no number of an image ({type(number).__name__})")
+        raise ValueError(f"a row that is not a number of an image ({type(number).__name__})")
     return int(number)
 
 

@@ -64,7 +64,7 @@ def parse(path: Path, names: Names = NOBODY, in_order: bool = False) -> Listed:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (UnicodeDecodeError, OSError) as error:
-        raise GroundTruthError(f"{path} is no text file of predictions ({error})") from error
+        raise GroundTruthError(f"{path} is not a text file of predictions ({error})") from error
     hashed = tuple(name for name in names.queries if name.startswith("#"))
     numbered = [
         (number, line)
@@ -88,7 +88,7 @@ def parse(path: Path, names: Names = NOBODY, in_order: bool = False) -> Listed:
     repeated = len({parts[0] for parts in fields}) < len(fields)
     if short or repeated:
         where = f", line {short[0]}" if short else ""
-        raise GroundTruthError(f"{path}{where} is no known format: give kapture or hloc pairs, or MSLS predictions")
+        raise GroundTruthError(f"{path}{where} is not a known format: give kapture or hloc pairs, or MSLS predictions")
     return Listed({parts[0]: parts[1:] for parts in fields}, keys=True)
 
 
@@ -121,5 +121,5 @@ def _pair(line: str, scored: bool, known: Sides[frozenset[str]]) -> tuple[str, s
         parts = list(whole[0])
     score = float(parts[2]) if scored else 0.0
     if np.isnan(score):
-        raise ValueError("a score that is no number")
+        raise ValueError("a score that is not a number")
     return parts[0], parts[1], score

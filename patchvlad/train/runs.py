@@ -102,7 +102,7 @@ def _read_state(folder: Path) -> dict[str, Any]:
         raise ConfigError(f"{folder} holds no run to resume: {STATE} is missing")
     content = read_pickle(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ModelError(f"{path} is no state of a training run of this version of patchvlad")
+        raise ModelError(f"{path} is not the state of a training run of this version of patchvlad")
     return content
 
 
