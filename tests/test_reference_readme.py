@@ -156,6 +156,7 @@ def lines_of(folder: Path | str, stage: str) -> list[str]:
 
 
 def test_extraction_leaves_the_same_files(extracted: Path, here: Path) -> None:
+    cosines: dict[str, list[float]] = {"2": [], "5": [], "8": []}
     for kind in ("query", "index"):
         left = sorted(Path("theirs", kind).glob("*.npy"))
         assert len(left) == 1 + 3 * (2 if kind == "query" else 6)
@@ -165,7 +166,9 @@ def test_extraction_leaves_the_same_files(extracted: Path, here: Path) -> None:
             if path.name == "globalfeats.npy":
                 np.testing.assert_allclose(ours, other, atol=1e-5)
             else:  # windows by differences of cumulative sums are noise where a cluster has no mass, see shared/parity
-                assert (ours * other).sum(axis=0).mean() > {"2": 0.89, "5": 0.985, "8": 0.998}[path.name[16]], path
+                cosines[path.name[16]].append(float((ours * other).sum(axis=0).mean()))
+    for size, least in (("2", 0.94), ("5", 0.99), ("8", 0.999)):
+        assert np.mean(cosines[size]) > least, (size, cosines[size])
 
 
 def test_matching_leaves_the_same_files_from_the_same_features(extracted: Path, here: Path, reference: Path) -> None:
