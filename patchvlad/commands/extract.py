@@ -93,5 +93,5 @@ def extract_photos(
         )
     made, took = len(store) - before[0], time.perf_counter() - started
     kept = f", {before[0]} were there" if before[0] else ""
-    print(f"extracted {made} {'image' if made == 1 else 'images'} into {folder} in {took:.1f} s{kept}", file=sys.stderr)
+    print(f"extracted {counted(made, 'image')} into {folder} in {took:.1f} s{kept}", file=sys.stderr)
     return store

@@ -75,14 +75,13 @@ def write_match_figure(
     axes.set_axis_off()
     handles = []
     for colour, patch_size in zip(_cycle(len(match.scores)), match.scores, strict=True):
-        ends0 = match.points0[patch_size]
-        ends1 = match.points1[patch_size] + (width + gap, 0)
-        shown = np.unique(np.linspace(0, len(ends0) - 1, min(len(ends0), MOST_LINES)).astype(int))
-        segments = np.stack([ends0, ends1], axis=1)[shown]
+        matches = len(match.points0[patch_size])
+        ends0, ends1 = match.some(patch_size, MOST_LINES)
+        segments = np.stack([ends0, ends1 + (width + gap, 0)], axis=1)
         axes.add_collection(LineCollection(list(segments), colors=colour, linewidths=0.8, alpha=0.75))
         axes.scatter(segments[..., 0].ravel(), segments[..., 1].ravel(), s=5, color=colour, linewidths=0)
-        some = "" if len(shown) == len(ends0) else f", {len(shown)} shown"
-        label = f"{patch_size} x {patch_size} cells: {len(ends0)} matches{some}, score {match.scores[patch_size]:.3f}"
+        some = "" if len(segments) == matches else f", {len(segments)} shown"
+        label = f"{patch_size} x {patch_size} cells: {matches} matches{some}, score {match.scores[patch_size]:.3f}"
         handles.append(Line2D([], [], color=colour, label=label))
     for caption, centre in zip((photo0.caption, photo1.caption), (width / 2, width * 1.5 + gap), strict=True):
         text = axes.text(centre, height * 1.02, _shortened(caption), ha="center", va="top", parse_math=False)

@@ -37,11 +37,11 @@ def draw_live(left: np.ndarray, right: np.ndarray, match: Match, names: tuple[st
     for number, (size, score) in enumerate(match.scores.items()):
         colour = COLOURS[number % len(COLOURS)]
         ends = [
-            np.rint(points[size] * scale).astype(int) + start
-            for points, start in zip((match.points0, match.points1), starts, strict=True)
+            np.rint(points * scale).astype(int) + start
+            for points, start in zip(match.some(size, MOST_LINES), starts, strict=True)
         ]
         _draw_lines(canvas, ends[0], ends[1], colour)
-        label = f"{size} x {size} cells: score {score:.3f}, {len(ends[0])} matches"
+        label = f"{size} x {size} cells: score {score:.3f}, {len(match.points0[size])} matches"
         _write(canvas, label, (number * column + 8, height + 2 * BAR - 10), column - 16, colour)
     for name, (x, y) in zip(names, starts.tolist(), strict=True):
         _write(canvas, name, (x + 8, y + height - 10), width - 16, boxed=True)
@@ -49,8 +49,7 @@ def draw_live(left: np.ndarray, right: np.ndarray, match: Match, names: tuple[st
 
 
 def _draw_lines(canvas: np.ndarray, ends0: np.ndarray, ends1: np.ndarray, colour: tuple[int, int, int]) -> None:
-    shown = np.unique(np.linspace(0, len(ends0) - 1, min(len(ends0), MOST_LINES)).astype(int))
-    for start, end in zip(ends0[shown].tolist(), ends1[shown].tolist(), strict=True):
+    for start, end in zip(ends0.tolist(), ends1.tolist(), strict=True):
         cv2.line(canvas, start, end, colour, 1, cv2.LINE_AA)
         for point in (start, end):
             cv2.circle(canvas, point, 3, colour, -1, cv2.LINE_AA)

@@ -7,6 +7,8 @@ import time
 from array import array
 from collections import deque
 
+from ...errors import counted
+
 RECENT = 2.0  # seconds that the current rate is counted over
 EVERY = 2.0  # seconds between two lines
 
@@ -68,7 +70,7 @@ class Pace:
 
         if not self.shown:
             return "no frame shown"
-        frames = f"{self.shown}" if short else "1 frame" if self.shown == 1 else f"{self.shown} frames"
+        frames = f"{self.shown}" if short else counted(self.shown, "frame")
         rate = _rate(self.shown, self._last - self._first)
         median, most = np.quantile(np.asarray(self._latencies), (0.5, 0.95)) * 1000
         latency = f"{median:.0f} ms (median), {most:.0f} ms (95 %)"

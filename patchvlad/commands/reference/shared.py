@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import ConfigError
+from ...errors import ConfigError, counted
 from ..main import run
 from ..packaged import find, folder
 from ..preset import PRESETS, Preset, read_config, read_preset
@@ -121,7 +121,7 @@ def _made(name: str, root: Path) -> Path | None:
             rows = used_rows(root / below, panoramas=False, validating=True)
             made = folder() / "made" / name
             write_text(made, "".join(f"./{(below / 'images' / row['key']).as_posix()}.jpg\n" for row in rows))
-            log.info("%s: made from the tables of %s, %d images", name, root / below, len(rows))
+            log.info("%s: made from the tables of %s, %s", name, root / below, counted(len(rows), "image"))
             return made
     return None
 

@@ -34,6 +34,12 @@ class Match:
         """Mean of the scores over patch sizes; `weighted` fuses them by a preset's weights."""
         return self.weighted([1 / len(self.scores)] * len(self.scores))
 
+    def some(self, size: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+        """Points of `size` in images 0 and 1, each (m, 2): at most `most` matches, evenly chosen."""
+        points0, points1 = self.points0[size], self.points1[size]
+        chosen = np.unique(np.linspace(0, len(points0) - 1, min(len(points0), most)).astype(int))
+        return points0[chosen], points1[chosen]
+
     def weighted(self, weights: Sequence[float]) -> float:
         """Weighted sum of the scores over patch sizes, in their order."""
         if len(weights) != len(self.scores):
