@@ -3,11 +3,14 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from tiny import RESUME, TinyBackbone, write_checkpoint, write_config, write_photos
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -51,8 +54,25 @@ def parity_checkpoints(parity: Path, pytestconfig: pytest.Config) -> Path:
 
 
 @pytest.fixture
+def run_command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command, given its `main` and its words -> exit code, standard output, standard error."""
+
+    def call(command: Callable[[Sequence[str]], int], *words) -> tuple[int, str, str]:
+        try:
+            code = command([str(word) for word in words])
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
 def run(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_command: Callable[..., tuple[int, str, str]],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., tuple[int, str, str]]:
     """Runs a command in an empty folder -> exit code, standard output, standard error."""
     from patchvlad.commands.main import main
@@ -61,11 +81,30 @@ def run(
     monkeypatch.setenv("PATCHVLAD_MODELS", str(tmp_path / "models"))
     capsys.readouterr()
 
-    def call(*words) -> tuple[int, str, str]:
-        try:
-            code = main([str(word) for word in words])
-        except SystemExit as stopped:
-            code = int(stopped.code or 0)
-        return code, *capsys.readouterr()
+    return partial(run_command, main)
 
-    return call
+
+@pytest.fixture
+def tiny_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a tiny network in the place of VGG16, its checkpoint, and nothing else; no GPU."""
+    from patchvlad.model import checkpoints
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATCHVLAD_MODELS", str(tmp_path / "known"))
+    monkeypatch.setenv("PATCHVLAD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(checkpoints, "VGG16", TinyBackbone)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    write_checkpoint(tmp_path / "pretrained_models/mapillary_WPCA12.pth.tar")
+    return tmp_path
+
+
+@pytest.fixture
+def reference_folder(tiny_reference: Path) -> Path:
+    """The current folder, laid out as the reference's: photos, lists, a checkpoint and a config."""
+    write_photos(tiny_reference / "data")
+    (tiny_reference / "configs").mkdir()
+    write_config(tiny_reference / "configs/tiny.ini", RESUME)
+    Path("query.txt").write_text("./queries/a.png\n./queries/b.png\n")
+    Path("index.txt").write_text("".join(f"./database/street/{place}.png\n" for place in (10, 4, 3, 2, 1)))
+    np.savez("gt.npz", utmQ=np.array([[30, 0], [0, 0]]), utmDb=np.array([[10 * i, 0] for i in range(5)]), posDistThr=15)
+    return tiny_reference

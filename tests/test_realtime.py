@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import pytest
 import torch
 from PIL import Image
 from test_frames import FakeCapture, cut
-from tiny import HEIGHT, WIDTH, TinyBackbone, photo, write_checkpoint, write_config
+from tiny import HEIGHT, RESUME, WIDTH, photo, write_config
 
 from patchvlad.commands.live import pace as pace_module
 from patchvlad.commands.live.page import Page, open_page
@@ -28,10 +29,8 @@ from patchvlad.commands.live.screens import Shown
 from patchvlad.commands.live.threads import Threads
 from patchvlad.commands.reference import match_realtime
 from patchvlad.evaluate.live_figure import draw_live
-from patchvlad.model import checkpoints
 from patchvlad.search.matchers.base import Match
 
-RESUME = "resumepath = ./pretrained_models/mapillary_WPCA\nnum_pcs = 12"
 SCORE = re.compile(r"Similarity score between the two images is: (\d\.\d{5})\. Larger scores indicate better matches\.")
 Run = Callable[..., tuple[int, str, str]]
 
@@ -46,29 +45,17 @@ def write_drive(path: Path, places: list[int], rate: float = 25.0) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def place(tiny_reference: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder with a tiny model, its config and a video: place 1 ten times, then place 2 ten times. No display."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATCHVLAD_MODELS", str(tmp_path / "known"))
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    monkeypatch.setattr(checkpoints, "VGG16", TinyBackbone)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    write_checkpoint(tmp_path / "pretrained_models/mapillary_WPCA12.pth.tar")
-    write_config(tmp_path / "tiny.ini", RESUME)
-    write_drive(tmp_path / "drive.avi", [1] * 10 + [2] * 10)
+    write_config(tiny_reference / "tiny.ini", RESUME)
+    write_drive(tiny_reference / "drive.avi", [1] * 10 + [2] * 10)
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*words) -> tuple[int, str, str]:
-        try:
-            code = match_realtime.main(["--config_path", "tiny.ini", "--nocuda", *map(str, words)])
-        except SystemExit as stopped:
-            code = int(stopped.code or 0)
-        return code, *capsys.readouterr()
-
-    return call
+def run(run_command: Run) -> Run:
+    return partial(run_command, match_realtime.main, "--config_path", "tiny.ini", "--nocuda")
 
 
 def scores(out: str) -> list[float]:

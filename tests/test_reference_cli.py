@@ -2,14 +2,13 @@
 
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from tiny import CONFIG, HEIGHT, WIDTH, TinyBackbone, photo, write_checkpoint, write_config, write_photos
+from tiny import CONFIG, HEIGHT, RESUME, WIDTH, photo, write_checkpoint
 
 from patchvlad.commands.reference import (
     add_pca,
@@ -22,11 +21,9 @@ from patchvlad.commands.reference import (
 )
 from patchvlad.features.store import FeatureStore
 from patchvlad.images.pixels import read_image
-from patchvlad.model import checkpoints, known_models
+from patchvlad.model import known_models
 
 Run = Callable[..., tuple[int, str, str]]
-
-RESUME = "resumepath = ./pretrained_models/mapillary_WPCA\nthreads = 0\nnum_pcs = 12\nngpu = 1"
 FLAGS = {
     feature_extract.main: [
         *("--config_path", "--dataset_file_path", "--dataset_root_dir", "--output_features_dir", "--nocuda")
@@ -53,32 +50,13 @@ OURS = {  # further flags, ours
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The current folder, laid out as the reference's: photos, lists, a checkpoint and a config."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATCHVLAD_MODELS", str(tmp_path / "known"))
-    monkeypatch.setattr(checkpoints, "VGG16", TinyBackbone)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    write_photos(tmp_path / "data")
-    write_checkpoint(tmp_path / "pretrained_models/mapillary_WPCA12.pth.tar")
-    (tmp_path / "configs").mkdir()
-    write_config(tmp_path / "configs/tiny.ini", RESUME)
-    Path("query.txt").write_text("./queries/a.png\n./queries/b.png\n")
-    Path("index.txt").write_text("".join(f"./database/street/{place}.png\n" for place in (10, 4, 3, 2, 1)))
-    np.savez("gt.npz", utmQ=np.array([[30, 0], [0, 0]]), utmDb=np.array([[10 * i, 0] for i in range(5)]), posDistThr=15)
-    return tmp_path
+def place(reference_folder: Path) -> Path:
+    return reference_folder
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(command: Callable[[Sequence[str]], int], *words) -> tuple[int, str, str]:
-        try:
-            code = command([str(word) for word in words])
-        except SystemExit as stopped:
-            code = int(stopped.code or 0)
-        return code, *capsys.readouterr()
-
-    return call
+def run(run_command: Run) -> Run:
+    return run_command
 
 
 def extract_words(kind: str, root: str = "data") -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from test_reference_cli import extract_words, match_words
-from tiny import TinyBackbone, write_checkpoint, write_config, write_photos
+from tiny import RESUME, write_checkpoint, write_config
 
 from patchvlad.commands import packaged
 from patchvlad.commands.ini import read_values
@@ -25,7 +25,6 @@ from patchvlad.errors import ConfigError, ImageError, MismatchError, ModelError,
 from patchvlad.features.reference_features import ReferenceFeatures, is_reference_features
 from patchvlad.features.store import FeatureStore
 from patchvlad.images.lists import ImageList
-from patchvlad.model import checkpoints
 from patchvlad.places.msls import training_database
 from patchvlad.train.clusters import (
     Clusters,
@@ -36,37 +35,16 @@ from patchvlad.train.clusters import (
 )
 
 Run = Callable[..., tuple[int, str, str]]
-RESUME = "resumepath = ./pretrained_models/mapillary_WPCA\nnum_pcs = 12"
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, laid out as the reference's: photos, lists, a checkpoint and a config."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATCHVLAD_MODELS", str(tmp_path / "known"))
-    monkeypatch.setenv("PATCHVLAD_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(checkpoints, "VGG16", TinyBackbone)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    write_photos(tmp_path / "data")
-    write_checkpoint(tmp_path / "pretrained_models/mapillary_WPCA12.pth.tar")
-    (tmp_path / "configs").mkdir()
-    write_config(tmp_path / "configs/tiny.ini", RESUME)
-    Path("query.txt").write_text("./queries/a.png\n./queries/b.png\n")
-    Path("index.txt").write_text("".join(f"./database/street/{place}.png\n" for place in (10, 4, 3, 2, 1)))
-    np.savez("gt.npz", utmQ=np.array([[30, 0], [0, 0]]), utmDb=np.array([[10 * i, 0] for i in range(5)]), posDistThr=15)
-    return tmp_path
+def place(reference_folder: Path) -> Path:
+    return reference_folder
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(command: Callable, *words) -> tuple[int, str, str]:
-        try:
-            code = command([str(word) for word in words])
-        except SystemExit as stopped:
-            code = int(stopped.code or 0)
-        return code, *capsys.readouterr()
-
-    return call
+def run(run_command: Run) -> Run:
+    return run_command
 
 
 def extract_both(run: Run, *more: str) -> None:

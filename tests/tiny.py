@@ -81,6 +81,9 @@ def write_checkpoint(path: Path, components: int = 12) -> Path:
     return path
 
 
+RESUME = "resumepath = ./pretrained_models/mapillary_WPCA\nthreads = 0\nnum_pcs = 12\nngpu = 1"
+
+
 def write_config(path: Path, model: str, matcher: str = "RANSAC") -> Path:
     """A config in the reference's format; `model` is its line about the model."""
     path.write_text(CONFIG.format(model=model, matcher=matcher, height=HEIGHT, width=WIDTH))
