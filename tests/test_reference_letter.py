@@ -312,6 +312,13 @@ def test_no_message_advises_a_flag_that_the_command_lacks(command, monkeypatch: 
         assert not left or "of 'patchvlad other'" in said, said
 
 
+def test_a_quoted_command_keeps_its_own_flags(run: Run) -> None:
+    code, _, err = run(feature_match.main, *match_words())  # nothing was extracted
+    assert code == 1
+    assert "make one with 'patchvlad extract PHOTOS --out output_features/query'" in err
+    assert "--result_save_folder" not in err and "--out is a flag" not in err
+
+
 def test_features_and_results_are_overwritten_and_it_is_said(run: Run, place: Path) -> None:
     extract_both(run)
     assert run(feature_match.main, *match_words())[0] == 0

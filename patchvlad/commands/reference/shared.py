@@ -35,6 +35,7 @@ FLAGS = {
     "--config": ("--config_path",),
     "--preset": ("--config_path",),
 }
+_QUOTED = re.compile(r"('patchvlad [^']*')")
 
 
 def new_parser(name: str, description: str, function: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
@@ -54,11 +55,13 @@ def run_as(parser: argparse.ArgumentParser, argv: Sequence[str] | None, ours: st
 def in_own_flags(message: str, parser: argparse.ArgumentParser, ours: str) -> str:
     """A message with our flags replaced by those of the parser; where it has none, our command is named."""
     own = {option for action in parser._actions for option in action.option_strings}
+    parts = _QUOTED.split(message)  # what is said and, in between, commands in quotes, whose flags are their own
     for flag, theirs in FLAGS.items():
         taken = next((word for word in theirs if word in own), None)
         if taken is not None:
-            message = re.sub(rf"{flag}(?![\w-])", taken, message)
-    others = sorted({flag for flag in re.findall(r"(?<![\w-])--[a-z][\w-]*", message) if flag not in own})
+            parts[::2] = (re.sub(rf"{flag}(?![\w-])", taken, said) for said in parts[::2])
+    message = "".join(parts)
+    others = sorted(set(re.findall(r"(?<![\w-])--[a-z][\w-]*", " ".join(parts[::2]))) - own)
     if not others or ours in message:
         return message
     are = "is a flag" if len(others) == 1 else "are flags"
