@@ -7,7 +7,8 @@ PatchvladError
 │   └── DownloadError   a known model that could not be fetched
 ├── StoreError          a feature store that is missing, incomplete or damaged
 │   └── MismatchError   two stores, or a store and a model, that do not belong together
-└── GroundTruthError    a ground truth that cannot be read or does not meet the images
+├── GroundTruthError    a ground truth that cannot be read or does not meet the images
+└── OutputError         a file or folder that cannot be written: the disk is full, or it may not be (an OSError as well)
 """
 
 
@@ -41,6 +42,13 @@ class MismatchError(StoreError):
 
 class GroundTruthError(PatchvladError):
     """A ground truth that cannot be read or does not meet the images."""
+
+
+class OutputError(PatchvladError, OSError):
+    """A file or folder that cannot be written: the disk is full, or it may not be. `errno` and `filename` say which."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
 
 
 def counted(number: int, one: str, many: str = "") -> str:

@@ -1,5 +1,7 @@
 """What tests share: the photos and golden numbers of ../shared, which only development and CI have."""
 
+import errno
+import io
 import os
 import subprocess
 import sys
@@ -108,3 +110,23 @@ def reference_folder(tiny_reference: Path) -> Path:
     Path("index.txt").write_text("".join(f"./database/street/{place}.png\n" for place in (10, 4, 3, 2, 1)))
     np.savez("gt.npz", utmQ=np.array([[30, 0], [0, 0]]), utmDb=np.array([[10 * i, 0] for i in range(5)]), posDistThr=15)
     return tiny_reference
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Makes a disk, of which so many bytes are free, of all that is written from now on by `files.atomic`."""
+    from patchvlad.files import atomic
+
+    def fill(free: int) -> None:
+        class Disk(io.FileIO):
+            def write(self, data) -> int:
+                nonlocal free
+                if not free:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                count = super().write(memoryview(data)[:free])
+                free -= count
+                return count
+
+        monkeypatch.setattr(atomic, "open", lambda path, mode, **_: Disk(path, mode.replace("b", "")), raising=False)
+
+    return fill

@@ -9,7 +9,8 @@ import patchvlad as pv
 from patchvlad.errors import ModelError
 from patchvlad.model.backbones.efficientnet_lite0 import EfficientNetLite0, compact
 from patchvlad.model.backbones.vgg16 import VGG16
-from patchvlad.model.checkpoints import fingerprint, imagenet_weights, make_backbone, read_pickle
+from patchvlad.model.checkpoints import fingerprint, imagenet_weights, make_backbone
+from patchvlad.model.pickles import read_pickle
 
 
 def test_vgg16_has_torchvisions_layer_numbers_and_ends_before_the_last_relu() -> None:

@@ -173,7 +173,7 @@ def test_unknown_formats_are_refused_before_anything_is_written(tmp_path: Path, 
 
 def test_an_interrupted_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def savefig(figure, path, **_):
-        Path(path).write_bytes(b"half a picture")
+        path.write(b"half a picture")
         raise KeyboardInterrupt
 
     path = tmp_path / "a.png"

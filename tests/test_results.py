@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from patchvlad.errors import GroundTruthError, MismatchError
-from patchvlad.files import atomic
+from patchvlad.files import leftovers
 from patchvlad.images.sides import Sides
 from patchvlad.results.folder import (
     RERANKED,
@@ -178,7 +178,8 @@ def test_a_killed_writer_leaves_old_results_or_new_ones(tmp_path: Path) -> None:
 
 
 def test_what_dead_writers_leave_is_swept_and_living_ones_are_left(tmp_path: Path) -> None:
-    dead, alive = tmp_path / f"{atomic.STAGED}999999999", tmp_path / f"{atomic.STAGED}1"
+    machine = leftovers.mark().split("-")[2]
+    dead, alive = tmp_path / f".partial-999999999-{machine}-1", tmp_path / leftovers.mark()
     for folder in (dead, alive):
         folder.mkdir()
         (folder / "x").write_text("")

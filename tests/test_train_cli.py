@@ -14,8 +14,9 @@ from PIL import Image
 from patchvlad.commands.main import main
 from patchvlad.commands.reference import add_pca, train
 from patchvlad.model.backbones.vgg16 import VGG16
-from patchvlad.model.checkpoints import load_model, read_pickle, save_model
+from patchvlad.model.checkpoints import load_model, save_model
 from patchvlad.model.network import PatchNetVLAD
+from patchvlad.model.pickles import read_pickle
 from patchvlad.model.registry import BACKBONES
 from patchvlad.model.vlad import VLAD
 from patchvlad.train import starting

@@ -42,13 +42,13 @@ def fetch(part: str) -> list[Path]:
     """
     paths = [folder() / name for name in PARTS[part]]
     if not all(path.is_file() for path in paths):
-        from ..files.atomic import replacing
+        from ..files.atomic import writing
 
         log.warning("fetching the reference's %s from PyPI (%s, 6 MB), once", part, REFERENCE.requirement)
         with fetched(REFERENCE) as archive:
             for name, path in zip(PARTS[part], paths, strict=True):
-                with replacing(path) as partial:
-                    partial.write_bytes(archive.read(f"patchnetvlad/{name}"))
+                with writing(path) as file:
+                    file.write(archive.read(f"patchnetvlad/{name}"))
     return paths
 
 

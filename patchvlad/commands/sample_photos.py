@@ -1,10 +1,9 @@
 """Sample photos for `patchvlad demo`: real pictures of places inside two PyPI wheels, fetched with pip, never run."""
 
-import csv
 import logging
 from pathlib import Path
 
-from ..files.atomic import replacing
+from ..files.atomic import write_text, writing
 from .wheels import REFERENCE, SAMPLE_PAIRS, fetched
 
 log = logging.getLogger(__name__)
@@ -49,10 +48,8 @@ def sample_photos(folder: Path) -> Path:
             inside = set(archive.namelist())
             for name, member in members.items():
                 if member in inside:
-                    with replacing(folder / name) as partial:
-                        partial.write_bytes(archive.read(member))
-    with open(folder / "gt.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["query", "positives"])
-        writer.writerows([f"queries/{name}", f"database/{positive}"] for name, (_, positive) in QUERIES.items())
+                    with writing(folder / name) as file:
+                        file.write(archive.read(member))
+    lines = [f"queries/{name},database/{positive}\n" for name, (_, positive) in QUERIES.items()]
+    write_text(folder / "gt.csv", "".join(["query,positives\n", *lines]))  # last: from here on all are there
     return folder

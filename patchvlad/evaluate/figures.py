@@ -1,6 +1,9 @@
 """Pictures of results."""
 
+import gzip
+import io
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,13 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import ConfigError
-from ..files.atomic import replacing
+from ..files.atomic import writing
 from ..images.pixels import resize
 from ..search.matchers.base import Match
 from .report import Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS = (
     "#1b9e77",
@@ -59,12 +63,11 @@ def write_match_figure(
     Raises:
         ConfigError: matplotlib writes no such files.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    _check_suffix(path)
+    check_suffix(path)
     height, width = size
     gap = width // 40
     canvas = np.full((height, 2 * width + gap, 3), 255, dtype=np.uint8)
@@ -90,10 +93,7 @@ def write_match_figure(
     if title:
         axes.set_title(title, fontsize=12, parse_math=False)
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), fontsize=8, frameon=False)
-    FigureCanvasAgg(figure)
-    with replacing(path) as partial, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # names in a script that the font lacks show as boxes
-        figure.savefig(partial, dpi=120)
+    _save(path, figure)
 
 
 def write_evaluation_figure(path: str | os.PathLike, evaluations: Sequence[Evaluation]) -> None:
@@ -102,10 +102,9 @@ def write_evaluation_figure(path: str | os.PathLike, evaluations: Sequence[Evalu
     Raises:
         ConfigError: matplotlib writes no such files, or there is nothing to draw.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    _check_suffix(path)
+    check_suffix(path)
     panels = [
         (draw, shown)
         for draw, shown in (
@@ -126,9 +125,7 @@ def write_evaluation_figure(path: str | os.PathLike, evaluations: Sequence[Evalu
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3), frameon=False)
-    FigureCanvasAgg(figure)
-    with replacing(path) as partial:
-        figure.savefig(partial, dpi=120)
+    _save(path, figure)
 
 
 def _draw_recall(axes: "Axes", found: Evaluation, colour: str) -> None:
@@ -159,12 +156,34 @@ def _draw_errors(axes: "Axes", found: Evaluation, colour: str) -> None:
     axes.set(ylim=(0, 101), xlabel="error of the best match [m]", ylabel="queries [%]", title="Localisation error")
 
 
-def _check_suffix(path: str | os.PathLike) -> None:
+def check_suffix(path: str | os.PathLike) -> None:
+    """Raises ConfigError unless matplotlib writes such files."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     formats = FigureCanvasAgg.get_supported_filetypes()
     if Path(path).suffix[1:].lower() not in formats:
         raise ConfigError(f"{path}: the name of a figure must end in one of .{', .'.join(formats)}")
+
+
+def _save(path: str | os.PathLike, figure: "Figure") -> None:
+    """Writes a figure: equal ones make equal files, which say no time and number their parts by their contents."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    kind = Path(path).suffix[1:].lower()
+    timeless = {"svg": {"Date": None}, "svgz": {"Date": None}, "pdf": {"CreationDate": None}}
+    held = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "patchvlad"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # names in a script that the font lacks show as boxes
+        figure.savefig(held, dpi=120, format=kind, metadata=timeless.get(kind))
+    made = held.getvalue()
+    if kind in ("ps", "eps"):
+        made = re.sub(rb"^%%CreationDate:.*\n", b"", made, count=1, flags=re.MULTILINE)
+    elif kind == "svgz":  # gzip writes the time
+        made = gzip.compress(gzip.decompress(made), mtime=0)
+    with writing(path) as file:
+        file.write(made)
 
 
 def _shortened(caption: str, most: int = 64) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import StoreError, counted
 from ..files.arrays import read_array
-from ..files.atomic import replacing
+from ..files.atomic import writing
 
 log = logging.getLogger(__name__)
 
@@ -72,14 +72,14 @@ def write_global_descriptors(path: str | os.PathLike, names: Sequence[str], valu
     """
     path = Path(path)
     if path.suffix.lower() == ".npy":
-        with replacing(path) as partial, open(partial, "wb") as file:
+        with writing(path) as file:
             np.save(file, np.asarray(values, dtype=np.float32))
         return
     if path.suffix.lower() not in HDF5:
         raise StoreError(f"{path}: global descriptors are written as .h5 or .npy")
     import h5py
 
-    with replacing(path) as partial, h5py.File(partial, "w") as file:
+    with writing(path) as held, h5py.File(held, "w") as file:
         for name, row in zip(names, values, strict=True):
             file.create_dataset(f"{name}/{KEY}", data=np.asarray(row, dtype=np.float32))
 

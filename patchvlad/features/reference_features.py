@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import MismatchError, StoreError, counted
 from ..files.arrays import read_array
-from ..files.atomic import replacing
+from ..files.atomic import writing
 from ..model.grid import PatchGrid
 from .description import Description
 from .manifest import FeatureRecipe, Manifest
@@ -188,5 +188,5 @@ def write_reference_features(
 
 
 def _save(path: Path, values: np.ndarray) -> None:
-    with replacing(path) as partial, open(partial, "wb") as file:
+    with writing(path) as file:
         np.save(file, np.ascontiguousarray(values))

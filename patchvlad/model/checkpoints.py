@@ -6,24 +6,21 @@ Nothing here executes a stranger's pickle: .pth.tar files are read with `weights
 import hashlib
 import json
 import os
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import ModelError, counted
-from ..files.arrays import ALLOWED, plain
-from ..files.atomic import replacing
+from ..files.tensors import write_tensors
 from .backbones.base import Backbone
 from .backbones.vgg16 import VGG16
 from .known_models import KNOWN_MODELS, download
 from .network import PatchNetVLAD
+from .pickles import read_pickle, write_pickle
 from .registry import BACKBONES, GLOBAL_POOLINGS
 from .vlad import VLAD
 from .whitening import Whitening
@@ -121,12 +118,11 @@ def save_model(
         "notes": notes,
     }
     kept = {
-        name: tensor.half() if half and name == "whitening.weight" else tensor
+        name: (tensor.half() if half and name == "whitening.weight" else tensor).numpy()
         for name, tensor in state.items()
         if with_backbone or name not in backbone
     }
-    with replacing(path) as partial:
-        save_file(kept, partial, metadata={"format": FORMAT, "settings": json.dumps(settings)})
+    write_tensors(path, kept, {"format": FORMAT, "settings": json.dumps(settings)})
     return path
 
 
@@ -187,9 +183,7 @@ def save_reference(model: PatchNetVLAD, path: str | os.PathLike) -> Path:
     """Writes a VGG16 model as the .pth.tar that the reference implementation reads, whole or not at all."""
     check_reference_can_read(model)
     components = model.dim if model.whitening is not None else 0
-    with replacing(path) as partial:
-        torch.save({"num_pcs": components, "state_dict": reference_state(model)}, partial)
-    return Path(path)
+    return write_pickle(path, {"num_pcs": components, "state_dict": reference_state(model)})
 
 
 def reference_state(model: PatchNetVLAD) -> dict[str, Tensor]:
@@ -220,25 +214,6 @@ _REFERENCE_NAMES = {
     "WPCA.0.weight": "whitening.weight",
     "WPCA.0.bias": "whitening.bias",
 }
-
-
-def read_pickle(path: Path) -> Any:
-    """Reads tensors, plain containers, NumPy's numbers and arrays of a torch.save file; executes nothing.
-
-    Numbers come as Python's. What is NumPy's is never built by NumPy itself, see `arrays.py`.
-    """
-    try:
-        with torch.serialization.safe_globals(ALLOWED):
-            return plain(torch.load(path, map_location="cpu", weights_only=True))
-    except pickle.UnpicklingError as error:
-        reason = next((line for line in str(error).splitlines() if "GLOBAL" in line or "Unsupported" in line), "")
-        raise ModelError(
-            f"{path} is not a checkpoint that can be loaded safely: it is damaged, or holds objects besides tensors "
-            f"and numbers. {reason.strip()}"
-        ) from error
-    except Exception as error:  # what a damaged pickle asks for fails in any way
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ModelError(f"{path} cannot be read as a checkpoint ({reason}): is it complete?") from error
 
 
 # --- parts both formats share ---------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import GroundTruthError
 from ..files.arrays import DAMAGE
-from ..files.atomic import replacing
+from ..files.atomic import writing
 from ..images.names import finder
 from ..images.sides import PerhapsNames, Sides
 from .ground_truth import UNITS, GroundTruth, TruthFile, check_counts
@@ -84,8 +84,8 @@ def write(path: Path, truth: GroundTruth) -> None:
         arrays |= {"headingQ": truth.headings[0], "headingDb": truth.headings[1], "headingLimit": truth.heading_limit}
     held = io.BytesIO()
     np.savez_compressed(held, **arrays)  # type: ignore[arg-type]
-    with replacing(path) as partial:
-        partial.write_bytes(held.getvalue())
+    with writing(path) as file:
+        file.write(held.getvalue())
 
 
 def _columns(positions: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import ModelError
-from ..files.atomic import replacing
+from ..files.atomic import writing
 from ..images.lists import ImageList
 from ..images.pixels import read_image, resize
 from ..model.backbones.base import Backbone
@@ -151,7 +151,7 @@ def write_clusters(path: str | os.PathLike, clusters: Clusters) -> Path:
     """Writes an .hdf5 as the reference does."""
     import h5py
 
-    with replacing(path) as partial, h5py.File(partial, "w") as file:
+    with writing(path) as held, h5py.File(held, "w") as file:
         file.create_dataset("descriptors", data=clusters.cells.numpy().astype(np.float32))
         file.create_dataset("centroids", data=clusters.centroids.numpy().astype(np.float32))
     return Path(path)

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
-from ..files.atomic import replacing
-from ..model.checkpoints import check_reference_can_read, read_pickle, reference_state
+from ..model.checkpoints import check_reference_can_read, reference_state
 from ..model.network import PatchNetVLAD
+from ..model.pickles import read_pickle, write_pickle
 from .runs import Beginning, State
 
 KEYS = ("epoch", "state_dict", "recalls", "best_score", "not_improved", "optimizer", "parallel")
@@ -39,9 +39,7 @@ def write_training_checkpoint(
         "optimizer": _reshaped(optimiser.state_dict(), _shapes(model, theirs=True)),
         "parallel": False,
     }
-    with replacing(path) as partial:
-        torch.save(content, partial)
-    return Path(path)
+    return write_pickle(path, content)
 
 
 def read_beginning(path: Path, model: PatchNetVLAD) -> Beginning | None:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, ModelError
-from ..files.atomic import replacing, write_text
-from ..model.checkpoints import load_model, read_pickle, save_model
+from ..files.atomic import write_text
+from ..model.checkpoints import load_model, save_model
 from ..model.network import PatchNetVLAD
+from ..model.pickles import read_pickle, write_pickle
 from .parallel import Team
 from .recipes import Recipe
 
@@ -87,8 +88,7 @@ def save(
         "start": [values.cpu() for values in start],
     }
     save_model(model, folder / LAST, notes=f"{identity['recipe']['name']}, step {state.step}")
-    with replacing(folder / STATE) as partial:
-        torch.save(content, partial)
+    write_pickle(folder / STATE, content)
 
 
 def read_run(folder: Path) -> tuple[dict[str, Any], PatchNetVLAD]:

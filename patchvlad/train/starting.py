@@ -10,8 +10,9 @@ import numpy as np
 
 from ..errors import ConfigError, ModelError
 from ..images.lists import ImageList
-from ..model.checkpoints import load_model, locate, pretrained, read_pickle
+from ..model.checkpoints import load_model, locate, pretrained
 from ..model.network import PatchNetVLAD
+from ..model.pickles import read_pickle
 from ..places.training import Places
 from .clusters import Clusters, find_clusters, sample_cells, vlad_from
 from .fitting import check_clusters, draw_images, fit_whitening_to
