@@ -2,6 +2,7 @@
 
 import logging
 import os
+import unicodedata
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from ..files.atomic import writing
 log = logging.getLogger(__name__)
 
 KEY = "global_descriptor"  # hloc's name for them
+ROW = "row"  # an attribute of our exports: HDF5 itself keeps names in alphabetical order
 HDF5 = (".h5", ".hdf5")
 
 
@@ -64,6 +66,37 @@ def read_global_descriptors(
     return GlobalDescriptors(tuple(names), values / lengths[:, None])
 
 
+def is_hdf5(path: str | os.PathLike) -> bool:
+    """Whether a file of global descriptors names its images."""
+    return Path(path).suffix.lower() in HDF5
+
+
+def names_in_hdf5(path: str | os.PathLike) -> tuple[tuple[str, ...], bool]:
+    """Names of the images that an HDF5 file describes, in its own order; and whether it says which that is.
+
+    Raises:
+        StoreError: the file cannot be read, or describes nothing.
+    """
+    import h5py
+
+    found: list[tuple[int, str]] = []
+
+    def note(name: str, node: object) -> None:
+        if isinstance(node, h5py.Dataset) and name.endswith(f"/{KEY}"):
+            row = node.parent.attrs.get(ROW, -1)
+            found.append((int(row) if np.ndim(row) == 0 else -1, name.removesuffix(f"/{KEY}")))
+
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(note)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read as HDF5 ({error})") from error
+    if not found:
+        raise StoreError(f"{path} holds no {KEY} of any image: give hloc's global descriptors")
+    ordered = sorted(row for row, _ in found) == list(range(len(found)))
+    return tuple(name for _, name in (sorted(found) if ordered else found)), ordered
+
+
 def write_global_descriptors(path: str | os.PathLike, names: Sequence[str], values: np.ndarray) -> None:
     """Writes (N, D) descriptors as hloc's global-feats.h5, or as .npy in the order of the names.
 
@@ -80,8 +113,9 @@ def write_global_descriptors(path: str | os.PathLike, names: Sequence[str], valu
     import h5py
 
     with writing(path) as held, h5py.File(held, "w") as file:
-        for name, row in zip(names, values, strict=True):
+        for number, (name, row) in enumerate(zip(names, values, strict=True)):
             file.create_dataset(f"{name}/{KEY}", data=np.asarray(row, dtype=np.float32))
+            file[name].attrs[ROW] = number
 
 
 def _read_npy(path: Path, names: Sequence[str]) -> np.ndarray:
@@ -104,7 +138,7 @@ def _read_hdf5(path: Path, names: Sequence[str], never: Set[str]) -> np.ndarray:
 
     try:
         with h5py.File(path, "r") as file:
-            prefix = _prefix(file, names, never)
+            names, prefix = _as_in(file, names, never)
             rows = []
             for name in names:
                 node = file.get(f"{prefix}{name}/{KEY}")
@@ -116,6 +150,19 @@ def _read_hdf5(path: Path, names: Sequence[str], never: Set[str]) -> np.ndarray:
     if len({len(row) for row in rows}) > 1:
         raise StoreError(f"{path} holds descriptors of different lengths: they are of different methods")
     return np.stack(rows) if rows else np.zeros((0, 0), dtype=np.float32)
+
+
+def _as_in(file, names: Sequence[str], never: Set[str]) -> tuple[Sequence[str], str]:
+    """Names as they are spelt there, with accents as letters of their own (NFD) or not; and the folders above all."""
+    prefix = _prefix(file, names, never)
+    for form in ("NFC", "NFD") if not all(name.isascii() for name in names) else ():
+        if all(f"{prefix}{name}/{KEY}" in file for name in names):
+            break
+        other = [unicodedata.normalize(form, name) for name in names]
+        above = _prefix(file, other, never)
+        if all(f"{above}{name}/{KEY}" in file for name in other):
+            return other, above
+    return names, prefix
 
 
 def _prefix(file, names: Sequence[str], never: Set[str]) -> str:

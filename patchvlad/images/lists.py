@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from natsort import natsorted
 
 from ..errors import ImageError
+from .list_files import as_on_disk, read_list
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class ImageList:
 
     @classmethod
     def read(cls, source: str | os.PathLike, root: str | os.PathLike | None = None) -> "ImageList":
-        """Lists a folder (recursively, in natural order) or reads a list file with one path per line.
+        """Lists a folder (recursively, in natural order) or reads a list file, see `list_files`.
 
         Args:
             source: a folder of photos, or a text file.
@@ -53,19 +54,13 @@ class ImageList:
             )
         if path.suffix.lower() in SUFFIXES:
             return cls(path.parent, (path.name,))
-        return cls._from_lines(path, Path(root) if root is not None else path.parent)
+        return cls._from_lines(path, Path(root) if root is not None else None)
 
     @classmethod
-    def _from_lines(cls, path: Path, root: Path) -> "ImageList":
-        try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-        except UnicodeDecodeError as error:
-            raise ImageError(
-                f"{path} is not a text file: give a folder of photos or one image path per line"
-            ) from error
-        said = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
+    def _from_lines(cls, path: Path, root: Path | None) -> "ImageList":
+        said, root = read_list(path, root)
         above = _root_of(path, root, [line for _, line in said])
-        names = tuple(_relative(line, root, above, f"{path}, line {number}") for number, line in said)
+        names = as_on_disk(above, [_relative(line, root, above, f"{path}, line {number}") for number, line in said])
         if not names:
             raise ImageError(f"{path} lists no image: write one image path per line, relative to the root")
         if len(set(names)) < len(names):

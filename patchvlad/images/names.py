@@ -2,8 +2,9 @@
 
 import logging
 import os
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -27,6 +28,7 @@ class Finder:
 
     rows: Mapping[str, int]
     way: Way = ("", "")
+    spelt: Callable[[str], str] = str
 
     def __call__(self, said: str) -> int | None:
         name = self.name(said)
@@ -34,7 +36,23 @@ class Finder:
 
     def name(self, said: str) -> str | None:
         """The name as ours are, also of an image that is not among ours; None where the way does not begin there."""
+        said = self.spelt(said)
         return self.way[1] + said[len(self.way[0]) :] if said.startswith(self.way[0]) else None
+
+
+def spelling(names: Sequence[str]) -> Callable[[str], str]:
+    r"""How names are compared: accents in one form (NFC, which macOS's disks change), "/" for Windows's "\".
+
+    As they are, where two of the names given would become one.
+    """
+    windows = not any("\\" in name for name in names)
+
+    def spelt(name: str) -> str:
+        if windows and "\\" in name:
+            name = name.replace("\\", "/")
+        return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+    return spelt if len(set(map(spelt, names))) == len(set(names)) else str
 
 
 def finder(
@@ -64,10 +82,12 @@ def finder(
     Raises:
         GroundTruthError: the file mentions names, but none that stands for an image, or several that may.
     """
+    spelt = spelling(names)
+    names, mentioned = [*map(spelt, names)], [*map(spelt, mentioned)]
     row_of = {name: row for row, name in enumerate(names)}
     row = lambda said, way: Finder(row_of, way)(said)  # noqa: E731
     if not mentioned or any(said in row_of for said in mentioned):
-        return Finder(row_of)
+        return Finder(row_of, spelt=spelt)
     met = {way: sum(row(said, way) is not None for said in mentioned) for way in _ways(names, mentioned)}
     usable = [way for way, count in met.items() if count and (exchanging or "" in way)]
     refused = (
@@ -86,7 +106,7 @@ def finder(
     if all(best):
         said = next(said for said in mentioned if row(said, best) is not None)
         log.warning("%s: %s is taken for %s of the %s", source, said, names[row(said, best) or 0], kind)
-    return Finder(row_of, best)
+    return Finder(row_of, best, spelt)
 
 
 def _ways(names: Sequence[str], mentioned: Sequence[str]) -> list[Way]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..errors import ConfigError, GroundTruthError, ImageError
 from ..files.csv_rows import Row
+from ..images.list_files import as_on_disk
 from ..images.lists import ImageList
 from ..images.sides import Sides
 from . import position_tables as tables
@@ -107,7 +108,7 @@ def _read_csv(path: Path, reading: Reading) -> tuple[Places, Places]:
     roles = _words(rows, "role", {"query": "query", "database": "database", "": ""}, path)
     times = np.array([_seconds(row) for row in rows]) if "time" in rows[0] else None
     every = Places.make(
-        ImageList(path.parent, names),
+        ImageList(path.parent, as_on_disk(path.parent, names)),
         positions,
         np.flatnonzero([role != "database" for role in roles]),
         np.flatnonzero([role != "query" for role in roles]),
