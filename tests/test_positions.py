@@ -17,6 +17,7 @@ from patchvlad.images.lists import ImageList
 from patchvlad.images.sides import Sides
 from patchvlad.places import exif, geodesy, msls
 from patchvlad.places import position_tables as tables
+from patchvlad.places.degrees import order_of_degrees
 from patchvlad.places.located import Located, in_one_frame
 from patchvlad.places.utm_names import from_names
 
@@ -150,9 +151,98 @@ def test_swapped_columns_are_warned_of(caplog: pytest.LogCaptureFixture) -> None
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         in_frame(in_utm([[5.3e6, 6.9e5]], ["32N"]), in_utm([[6.9e5, 5.3e6]], ["32N"]))
-        in_frame(in_utm([[48.1, 11.6]], [""]), in_utm([[48.2, 11.7]], [""]))
     assert "if easting and northing were swapped" in caplog.text
-    assert "look like degrees" in caplog.text
+
+
+# --- degrees in the place of metres ---------------------------------------------------------------------------------
+
+
+def town(middle: tuple[float, float], degrees: float = 0.05, count: int = 50, seed: int = 0) -> np.ndarray:
+    """(count, 2) points of two decimal fractions around a middle."""
+    return np.array(middle) + np.random.default_rng(seed).uniform(-degrees, degrees, (count, 2))
+
+
+@pytest.mark.parametrize(
+    ("points", "order"),
+    [
+        (town((121.4737, 31.2304)), (1, 0)),
+        (town((31.2304, 121.4737)), (0, 1)),
+        (town((11.6, 48.1)), (1, 0)),  # both columns may be either: as easting and northing, longitude comes first
+        (town((0.05, 51.5)), (1, 0)),  # across Greenwich
+        (town((151.2, -33.9)), (1, 0)),
+        (town((179.98, -17.0), 0.01), (1, 0)),
+        (np.concatenate([town((2.3, 48.9)), town((7.3, 43.7)), town((-1.6, 47.2))]), (1, 0)),  # towns of a country
+        (np.array([[121.4737, 31.2304]]), (1, 0)),
+        (np.array([[121.4737, 31.2304], [np.nan, 3.0]]), (1, 0)),
+        (np.stack([np.zeros(80), np.arange(80) * 2.3], axis=1), None),  # frames along a line
+        (np.stack([np.linspace(0, 22, 60), np.linspace(1, 4, 60)], axis=1), None),  # a corridor in metres
+        (town((60.0, 40.0), 30.0), None),  # a hall in metres, away from the origin
+        (town((0.0, 0.0), 0.4), None),
+        (town((584_744.9, 4_476_709.9), 50.0), None),
+        (np.array([[5, 6], [7, 8]]), None),
+        (np.array([[121.4737, 531.2304]]), None),
+        (np.full((3, 2), np.nan), None),
+        (np.zeros((0, 2)), None),
+        (np.array([[1.5], [2.5]]), None),
+    ],
+)
+def test_degrees_are_told_from_metres_by_range_and_spread(points: np.ndarray, order: tuple | None) -> None:
+    assert order_of_degrees(points) == order
+
+
+def test_degrees_in_names_are_degrees_and_this_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Longitude and latitude as aerial sets write them; as metres every photo would be a positive of every other."""
+    caplog.set_level(logging.INFO)
+    degrees = town((121.4737, 31.2304))
+    names = [f"@{east:.7f}@{north:.7f}@.png" for east, north in degrees]
+    queries, database, said = in_frame(from_names(images(*names[:10])), from_names(images(*names[10:])))
+    assert said == "UTM zone 51N"
+    true = geodesics(degrees[:10, ::-1], degrees[10:, ::-1])
+    assert np.abs(distances(queries, database) / true - 1).max() < 1e-3
+    (line,) = caplog.messages
+    assert line.startswith("root: eastings and northings are degrees, by their range and spread: read as longitude, la")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["@120.45@36.61@120.47@36.59@.png", "@map@120.45@36.59@120.47@36.61@.png", "@1678961681.25@120.46@36.6@.png"],
+)
+def test_tiles_count_by_their_middle_and_words_and_times_before_them_do_not(name: str) -> None:
+    np.testing.assert_allclose(from_names(images(name)).utm, [[120.46, 36.6]])
+
+
+def test_a_tile_in_metres_and_one_that_is_none() -> None:
+    assert from_names(images("@500000@5000000@500200@5000100@.png")).utm.tolist() == [[500100, 5000050]]
+    for second in ("20.4@36.6", "17@40.4", "61@5"):
+        with pytest.raises(GroundTruthError, match="are no UTM zone and letter, and no corner of a tile"):
+            from_names(images(f"@120.4@36.6@{second}@.png"))
+
+
+@pytest.mark.parametrize("letter", ["5x", "NN", "none"])
+def test_a_letter_in_a_name_that_is_none_is_refused(letter: str) -> None:
+    with pytest.raises(GroundTruthError, match="is no letter of a UTM zone"):
+        from_names(images(f"@500000@5000000@32@{letter}@.jpg"))
+
+
+def test_degrees_beside_utm_meet_where_zones_are_known(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    here = np.array([[50.0, 8.5]])
+    there = geodesy.to_utm(here, "32N")
+    queries, database, _ = in_frame(in_utm(here[:, ::-1], [""]), in_utm(there, ["32N"]))
+    assert distances(queries, database)[0, 0] < 0.01
+    assert "names: eastings and northings are degrees" in caplog.text
+    with pytest.raises(GroundTruthError, match="name all zones, or give latitudes and longitudes"):
+        in_frame(in_utm(here[:, ::-1], [""]), in_utm(there, [""]))
+
+
+def test_degrees_in_a_table_of_eastings_and_metres_of_a_frame_of_its_own(tmp_path: Path) -> None:
+    text = "image,{}\n1.jpg,11.5753,48.1374\n2.jpg,11.5763,48.1374\n"
+    for columns, apart, frame in (("easting,northing", 74.4, "UTM zone 32N"), ("x,y", 0.001, "UTM zone of its own")):
+        table = write(tmp_path / "p.csv", text.format(columns))
+        sides = [from_table([table], images(name), "queries") for name in ("1.jpg", "2.jpg")]
+        queries, database, said = in_frame(*sides)
+        assert said == frame
+        assert distances(queries, database)[0, 0] == pytest.approx(apart, rel=1e-2)
 
 
 # --- names ----------------------------------------------------------------------------------------------------------
@@ -377,7 +467,7 @@ def test_tables_of_two_kinds(tmp_path: Path) -> None:
         ("photo,lat,lon\n1.jpg,1,2\n", "no column image; it has photo, lat, lon"),
         ("image,lat,lon\n1.jpg,1,2\n", "no line for 1 of 2 images of the database, such as 2.jpg"),
         ("image,lat,lon\n8.jpg,1,2\n", "names no image of the database: it has '8.jpg'"),
-        ("image,lat\n1.jpg,1\n2.jpg,1\n", "columns image, lat: positions need lat and lon, or easting and northing"),
+        ("image,lat\n1.jpg,1\n2.jpg,1\n", "columns image, lat: positions need lat and lon, easting and northing, or x"),
     ],
 )
 def test_tables_that_cannot_be(text: str, said: str, tmp_path: Path) -> None:

@@ -55,15 +55,17 @@ def zone_of_band(digits: str, band: str = "") -> str:
     "32" where there is no letter, "" where there is no zone.
 
     Raises:
-        ValueError: there are digits, but of no zone.
+        ValueError: there are digits, but of no zone, or something else than a letter beside them.
     """
+    band = band.strip().upper()
+    if not re.fullmatch("[A-Z]?", band):
+        raise ValueError(f"{band!r} is no letter of a UTM zone: bands are C to X, or N and S")
     if not digits.strip():
         return ""
     found = re.fullmatch(r"0*(\d{1,2})(?:\.0)?", digits.strip())
     if found is None or not 1 <= int(found[1]) <= 60:
         raise ValueError(f"{digits!r} is no UTM zone: zones are 1 to 60")
-    band = band.strip().upper()
-    return found[1] + ("" if not re.fullmatch("[A-Z]", band) else "N" if band >= "N" else "S")
+    return found[1] + ("" if not band else "N" if band >= "N" else "S")
 
 
 def zone_of_text(text: str) -> str:

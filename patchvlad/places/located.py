@@ -6,18 +6,20 @@ the ground to a thousandth up to 1,000 km, everywhere.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..errors import GroundTruthError
 from ..images.sides import Sides
 from . import geodesy
+from .degrees import order_of_degrees
 
 log = logging.getLogger(__name__)
 
 TRUE_SCALE = 1e-3  # by which a metre of UTM may differ from one on the ground
 WIDE = 400e3  # metres of easting, more than photos of one town and of its zone have
+OWN = "of its own"  # in place of a zone: metres of a frame that is not UTM
 FAR, NEAR = 500e3, 50e3  # metres: database and queries are further apart than this, and would be nearer swapped
 
 
@@ -29,7 +31,8 @@ class Located:
         source: file or folder, for messages.
         names: (N) of the photos, for messages.
         utm: (N, 2) easting and northing in metres, or None.
-        zones: (N) such as "32N"; "32" where the hemisphere is not known, "" where the zone is not.
+        zones: (N) such as "32N"; "32" where the hemisphere is not known, "" where the zone is not; OWN of metres in
+            another frame than UTM.
         degrees: (N, 2) latitude and longitude, WGS84, or None.
         headings: (N,) degrees clockwise from north, NaN where unknown.
     """
@@ -70,7 +73,7 @@ def in_one_frame(located: Sides[Located]) -> tuple[Sides[np.ndarray], str]:
     Raises:
         GroundTruthError: a photo has no position, or the zones of UTM are unknown where they must be known.
     """
-    both = located.map(Located.check)
+    both = degrees_said(located).map(Located.check)
     source = located.queries.source
     if all(side.utm is not None for side in both):
         zones = sorted({zone for side in both for zone in side.zones}, key=len)
@@ -87,6 +90,32 @@ def in_one_frame(located: Sides[Located]) -> tuple[Sides[np.ndarray], str]:
     if np.abs(geodesy.scale(every, zone) - 1).max() <= TRUE_SCALE:
         return degrees.map(lambda values: geodesy.to_utm(values, zone)), f"UTM zone {zone}"
     return degrees.map(geodesy.earth_centred), "metres from the Earth's centre"
+
+
+def degrees_said(located: Sides[Located]) -> Sides[Located]:
+    """The same, with degrees that were taken for easting and northing as degrees, which is said in a line.
+
+    Both sides are looked at together, as one of them may have a single photo; where they are not alike, one by one.
+    """
+    judged = [side.utm for side in located if side.utm is not None and OWN not in side.zones]
+    order = order_of_degrees(np.concatenate(judged)) if judged else None
+    made, said = [], {}
+    for side in located:
+        if side.utm is None or OWN in side.zones:
+            made.append(side)
+            continue
+        columns = order or order_of_degrees(side.utm)
+        made.append(side if columns is None else replace(side, utm=None, zones=(), degrees=side.utm[:, list(columns)]))
+        if columns is not None:
+            said[side.source] = "latitude, longitude" if columns == (0, 1) else "longitude, latitude"
+    for source, columns_said in said.items():
+        log.info(
+            "%s: eastings and northings are degrees, by their range and spread: read as %s. Otherwise give a csv with "
+            "the columns image and lat, lon, or x, y for metres of a frame of its own",
+            source,
+            columns_said,
+        )
+    return Sides(*made)
 
 
 def _degrees(side: Located) -> np.ndarray:
@@ -134,9 +163,6 @@ def _warn_if_strange(queries: np.ndarray, database: np.ndarray, source: str, zon
         return
     if np.ptp(np.concatenate([queries, database])[:, 0]) > WIDE:
         log.warning("%s: eastings differ by more than a UTM zone is wide: name the zones if there are several", source)
-    every = np.abs(np.concatenate([queries, database]))
-    if (every <= (90, 180)).all() and (every % 1).any() and np.ptp(every, axis=0).max() < 1:
-        log.warning("%s: eastings and northings this small look like degrees: metres are expected", source)
 
 
 def _gap(queries: np.ndarray, database: np.ndarray) -> float:

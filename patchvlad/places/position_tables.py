@@ -1,10 +1,11 @@
 """Positions and labels in tables: a csv with a line per photo.
 
-Columns: `image`, and `lat` and `lon`, or `easting` and `northing` (and `zone`), or `place`; `heading` if there.
+Columns: `image`, and `lat` and `lon`, or `easting` and `northing` (and `zone`), or `x` and `y` (metres of another frame),
+or `place`; `heading` if there.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..files.csv_rows import Row, to_number
 from ..images.lists import ImageList
 from ..images.names import finder
 from . import geodesy
-from .located import Located
+from .located import OWN, Located
 
 log = logging.getLogger(__name__)
 
@@ -86,9 +87,12 @@ def located(rows: Sequence[Row], source: str, names: Sequence[str]) -> Located:
     if {"lat", "lon"} <= columns:
         degrees = np.array([[to_number(row, "lat"), to_number(row, "lon")] for row in rows])
         return Located(source, tuple(names), None, (), degrees, headings)
+    if {"x", "y"} <= columns:
+        own = np.array([[to_number(row, "x"), to_number(row, "y")] for row in rows])
+        return Located(source, tuple(names), own, (OWN,) * len(rows), None, headings)
     raise GroundTruthError(
-        f"{source} has the columns {', '.join(rows[0])}: positions need lat and lon, or easting and northing, the "
-        "same for all images of a list"
+        f"{source} has the columns {', '.join(rows[0])}: positions need lat and lon, easting and northing, or x and y "
+        "in metres, the same for all images of a list"
     )
 
 
@@ -102,6 +106,11 @@ def _zones(rows: Sequence[Row], source: str, utm: np.ndarray) -> tuple[str, ...]
             log.warning("%s: zone %s is taken for the southern hemisphere, not for MGRS's band S", source, zone)
             break
     return zones
+
+
+def is_labelled(columns: Collection[str]) -> bool:
+    """Whether a table of these columns holds labels of places, and no positions on Earth."""
+    return "place" in columns and not {"easting", "northing"} <= set(columns) and not {"lat", "lon"} <= set(columns)
 
 
 def labels(rows: Sequence[Row], source: str, names: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 MSLS              train_val|test/<city>/{query,database}/: raw, postprocessed, subtask_index.csv and images/
 GSV-Cities        Dataframes/<City>.csv, Images/<City>/*.jpg
-csv of positions  image and easting, northing (zone) or lat, lon; heading, time, split and role if there
+csv of positions  image and easting, northing (zone), x, y or lat, lon; heading, time, split and role if there
 csv of labels     image and place; split and role if there
 folder of photos  positions in their names (@easting@northing@...) or in EXIF
 """
@@ -58,7 +58,7 @@ def read_places(dataset: str | os.PathLike, reading: Reading | None = None) -> t
 
 
 KNOWN = (
-    "give a csv with columns image and place, or image, easting and northing, or image, lat and lon; a folder of "
+    "give a csv with columns image and place, or image, easting and northing (or x and y), or image, lat and lon; a folder of "
     "MSLS (train_val/<city>/...); one of GSV-Cities (Dataframes/*.csv, Images/); or a folder of photos with positions "
     "in their names (@easting@northing@...) or EXIF"
 )
@@ -96,11 +96,10 @@ def _read_csv(path: Path, reading: Reading) -> tuple[Places, Places]:
         raise GroundTruthError(f"{path} is not a dataset: {KNOWN}")
     rows, source = tables.read_tables([path])
     names = tuple(row["image"] for row in rows)
-    if not any(set(kind) <= rows[0].keys() for kind in (("easting", "northing"), ("lat", "lon"), ("place",))):
+    kinds = ({"easting", "northing"}, {"lat", "lon"}, {"x", "y"}, {"place"})
+    if not any(kind <= rows[0].keys() for kind in kinds):
         raise GroundTruthError(f"{path} has the columns {', '.join(rows[0])}, which say nothing of places: {KNOWN}")
-    labelled = (
-        "place" in rows[0] and not {"easting", "northing"} <= rows[0].keys() and not {"lat", "lon"} <= rows[0].keys()
-    )
+    labelled = tables.is_labelled(rows[0])
     if labelled:
         (positions,) = label_points(tables.labels(rows, source, names))
     else:

@@ -94,7 +94,7 @@ def _from_files(
     said = ", ".join(path.name for path in csvs)
     if "place" in columns and columns & {"lat", "easting"} and len(csvs) > 1:
         raise GroundTruthError(f"{said} hold labels and positions: give tables of one kind")
-    labelled = "place" in columns and not columns & {"lat", "easting"}
+    labelled = tables.is_labelled(columns)
     if labelled and (radius is not None or heading_limit is not None):
         raise GroundTruthError(f"{said} holds labels: neither a radius nor headings apply")
     rows, source = tables.read_tables(csvs)
