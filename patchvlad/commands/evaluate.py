@@ -116,7 +116,10 @@ def _predictions(
     if asked.database is not None:  # later predictions may have named more images
         predictions = [replace(p, ranking=replace(p.ranking, database_names=asked.database)) for p in predictions]
     if truth is not None:
+        whole = truth.complete
         truth = replace(truth, database=asked.counts[1], query_names=asked.queries, database_names=asked.database)
+        if not whole:
+            truth.check_telling(arguments.ground_truth)
     return _told_apart(predictions), truth, asked
 
 

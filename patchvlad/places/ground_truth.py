@@ -11,6 +11,7 @@ from ..errors import GroundTruthError, counted
 from ..images.sides import PerhapsNames, Sides
 from .nearby import check_headings, label_points, looking_alike, within
 from .registry import TRUTH_FILES
+from .telling import warn_of_truth
 
 UNITS = ("m", "frames", "labels")
 
@@ -169,7 +170,14 @@ class GroundTruth:
         file = TRUTH_FILES[kind if kind in TRUTH_FILES else ".npz"]
         if file.lists_positives and radius is not None:
             raise GroundTruthError(f"{path} lists positives: a radius does not apply")
-        return file.read(path, Sides(query_names, database_names), radius)
+        truth = file.read(path, Sides(query_names, database_names), radius)
+        if truth.complete:
+            truth.check_telling(path)
+        return truth
+
+    def check_telling(self, source: object) -> None:
+        """Warns of a truth that tells nothing, as most of the database is positive; `source` is where it is from."""
+        warn_of_truth(source, self.positives, self.database, self.points or (), self.protocol, self.unit)
 
     def write(self, path: str | os.PathLike) -> None:
         """Writes an .npz that the reference reads, with names and headings beside its own three arrays, or a .csv.

@@ -82,6 +82,7 @@ def in_one_frame(located: Sides[Located]) -> tuple[Sides[np.ndarray], str]:
             _warn_if_strange(queries, database, source, bool(zones and zones[-1]))
             return Sides(queries, database), f"UTM zone {zones[-1]}" if zones and zones[-1] else "UTM"
     degrees = both.map(_degrees)
+    _warn_of_nowhere(both, degrees)
     _warn_if_swapped_degrees(degrees.queries, degrees.database, source)
     every = np.concatenate(list(degrees))
     if not len(every):
@@ -130,6 +131,20 @@ def _degrees(side: Located) -> np.ndarray:
             "letter of its hemisphere: name all zones, or give latitudes and longitudes"
         )
     return geodesy.from_utm(side.utm, side.zones)
+
+
+def _warn_of_nowhere(sides: Sides[Located], degrees: Sides[np.ndarray]) -> None:
+    """Photos at latitude and longitude 0, in the Gulf of Guinea, where many a tool puts those it knows nothing of."""
+    nowhere = degrees.map(lambda values: np.flatnonzero((values == 0).all(axis=1)))
+    if all(len(rows) == len(values) for rows, values in zip(nowhere, degrees, strict=True)):
+        return  # this is said of all positions that are equal
+    for side, rows in zip(sides, nowhere, strict=True):
+        if len(rows):
+            log.warning(
+                "%s: %d of %d photos, such as %s, lie at latitude 0 and longitude 0: such photos have no position, and "
+                "are better left out",
+                *(side.source, len(rows), len(side.names), side.names[rows[0]]),
+            )
 
 
 def _warn_if_swapped_degrees(queries: np.ndarray, database: np.ndarray, source: str) -> None:

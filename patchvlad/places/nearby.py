@@ -9,12 +9,26 @@ from scipy.spatial import cKDTree
 from ..errors import GroundTruthError
 
 LABEL_SPACING = 1e6  # metres between the points that stand for two labels
+MOST_PAIRS = 2 * 10**8  # of query and positive, 1.6 GB: a truth with more tells nothing, and cannot be held
 REGION_SPACING = 1e7  # metres by which regions are moved apart
 
 
 def within(queries: np.ndarray, database: np.ndarray, radius: float) -> list[np.ndarray]:
-    """(Q, d) and (B, d) points -> for each query the (n,) rows within `radius`, the border included, ascending."""
-    found = cKDTree(database).query_ball_point(queries, radius, return_sorted=True)
+    """(Q, d) and (B, d) points -> for each query the (n,) rows within `radius`, the border included, ascending.
+
+    Raises:
+        GroundTruthError: there are more of them than can be held.
+    """
+    tree = cKDTree(database)
+    if len(queries) * len(database) > MOST_PAIRS:
+        pairs = int(tree.count_neighbors(cKDTree(queries), radius))
+        if pairs > MOST_PAIRS:
+            raise GroundTruthError(
+                f"{pairs:.2g} positives of {len(queries)} queries within {radius:g} m, "
+                f"{100 * pairs / len(queries) / len(database):.0f} % of the database: check the positions, or take a "
+                "smaller radius"
+            )
+    found = tree.query_ball_point(queries, radius, return_sorted=True)
     return [np.array(rows, dtype=np.int64) for rows in found]
 
 

@@ -1,7 +1,7 @@
 """Positions and labels in tables: a csv with a line per photo.
 
-Columns: `image`, and `lat` and `lon`, or `easting` and `northing` (and `zone`), or `x` and `y` (metres of another frame),
-or `place`; `heading` if there.
+Columns: `image`, and `lat` and `lon`, or `easting` and `northing` (and `zone`), or `x` and `y` (metres of another
+frame), or `place`; `heading` if there.
 """
 
 import logging

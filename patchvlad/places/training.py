@@ -19,6 +19,7 @@ from ..errors import GroundTruthError, counted
 from ..images.lists import ImageList
 from .nearby import apart, check_headings, looking_alike, within
 from .radii import NEGATIVE_RADIUS, POSITIVE_RADIUS
+from .telling import warn_of_negatives, warn_of_truth
 
 POSITIVE, NEITHER, NEGATIVE = 1, 0, -1
 
@@ -178,6 +179,18 @@ class Places:
             times=self.times[rows],
             weights=self.weights[kept],
         )
+
+    def check_telling(self, source: object) -> None:
+        """Warns of places that teach nothing, as all are positives or none are negatives; `source` is their dataset."""
+        if not len(self.queries) or not len(self.database):
+            return
+        labelled = self.positions.shape[1] == 1
+        others = max(len(self.database) - int(np.isin(self.queries, self.database).any()), 1)
+        protocol = "of the same label" if labelled else f"positives within {self.positive_radius:g} m"
+        where = (self.positions[self.queries], self.positions[self.database])
+        warn_of_truth(source, self.positives, others, where, protocol, "labels" if labelled else "m")
+        if not labelled and np.linalg.norm(np.ptp(self._located, axis=0)) < 4 * self.negative_radius:
+            warn_of_negatives(source, self.close, len(self.database), self.negative_radius)
 
     def describe(self) -> str:
         """Counts, in lines."""

@@ -43,10 +43,15 @@ def read_places(dataset: str | os.PathLike, reading: Reading | None = None) -> t
         GroundTruthError: no such dataset, another layout than the known ones, or contents that cannot be.
         ConfigError: an option that does not go with the dataset.
     """
-    reading = reading or Reading()
+    training, validation = _read_places(Path(dataset), reading or Reading())
+    for said, places in ((dataset, training), (f"{dataset}, validation", validation)):
+        places.check_telling(said)
+    return training, validation
+
+
+def _read_places(path: Path, reading: Reading) -> tuple[Places, Places]:
     if not 0 <= reading.validation < 1:
         raise ConfigError(f"a share of {reading.validation:g} cannot be held out: it must be at least 0 and below 1")
-    path = Path(dataset)
     if path.is_file():
         return _read_csv(path, reading)
     for marker in LAYOUTS:
@@ -58,9 +63,9 @@ def read_places(dataset: str | os.PathLike, reading: Reading | None = None) -> t
 
 
 KNOWN = (
-    "give a csv with columns image and place, or image, easting and northing (or x and y), or image, lat and lon; a folder of "
-    "MSLS (train_val/<city>/...); one of GSV-Cities (Dataframes/*.csv, Images/); or a folder of photos with positions "
-    "in their names (@easting@northing@...) or EXIF"
+    "give a csv with columns image and place, or image, easting and northing (or x and y), or image, lat and lon; a "
+    "folder of MSLS (train_val/<city>/...); one of GSV-Cities (Dataframes/*.csv, Images/); or a folder of photos with "
+    "positions in their names (@easting@northing@...) or EXIF, or with a folder per place"
 )
 
 

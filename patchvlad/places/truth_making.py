@@ -48,7 +48,9 @@ def make_ground_truth(
     if frames is not None:
         if source is not None or radius is not None or heading_limit is not None:
             raise GroundTruthError("frame correspondence needs no other source, and knows no radius and no headings")
-        return _from_frames(queries, database, frames, frame_step).named(queries.names, database.names)
+        truth = _from_frames(queries, database, frames, frame_step).named(queries.names, database.names)
+        truth.check_telling(database.root)
+        return truth
     if frame_step != 1:
         raise GroundTruthError("a step of frames means nothing without frames: give both")
     if source is None:
@@ -81,6 +83,7 @@ def _within(
         heading_limit=heading_limit,
     )
     named = truth.named(images.queries.names, images.database.names)
+    named.check_telling(located.database.source)
     return replace(named, protocol=f"{truth.protocol} ({source}, {frame})")
 
 
@@ -102,6 +105,7 @@ def _from_files(
     if labelled:
         sides = (tables.labels(lines[kind], source, side.names) for kind, side in images.items())
         truth = GroundTruth.from_labels(*sides).named(images.queries.names, images.database.names)
+        truth.check_telling(said)
         return replace(truth, protocol=f"{truth.protocol} ({said})")
     located = Sides(*(tables.located(lines[kind], source, side.names) for kind, side in images.items()))
     return _within(located, images, radius, heading_limit, said)
