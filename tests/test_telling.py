@@ -116,9 +116,7 @@ def test_sets_as_they_should_be_are_not_warned_of(tmp_path: Path, caplog: pytest
 
 def test_more_positives_than_can_be_held_are_refused_before_memory_is_taken() -> None:
     for points in (np.zeros((40_000, 2)), np.random.default_rng(0).uniform(0, 30, (40_000, 2))):
-        with pytest.raises(
-            GroundTruthError, match=r"positives of 40000 queries .* of the database: check the positio"
-        ):
+        with pytest.raises(GroundTruthError, match=r"positives of 40000 queries .* of the database: check the positio"):
             within(points, points, 25)
 
 
