@@ -50,4 +50,5 @@ def write_tensors(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], me
         file.write(len(said).to_bytes(8, "little") + said)
         for name in names:
             array = tensors[name]
-            file.write(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).data)
+            if array.size:
+                file.write(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).data)

@@ -11,17 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..errors import ModelError, counted
-from ..files.tensors import write_tensors
+from ..errors import ConfigError, ModelError, counted
+from ..files.json_files import parse_json
+from ..files.regular import UnfitFileError, check_regular
 from .backbones.base import Backbone
 from .backbones.vgg16 import VGG16
 from .known_models import KNOWN_MODELS, download
 from .network import PatchNetVLAD
 from .pickles import read_pickle, write_pickle
-from .registry import BACKBONES, GLOBAL_POOLINGS
+from .registry import BACKBONES, GLOBAL_POOLINGS, POOLINGS
+from .tensor_sums import check_finite, read_summed, write_summed
 from .vlad import VLAD
 from .whitening import Whitening
 
@@ -51,6 +52,8 @@ def load_model(
     Raises:
         ModelError: no such model, no such file, a file that is no checkpoint, or one that does not fit what was asked.
     """
+    if pooling is not None and pooling not in POOLINGS:
+        raise ConfigError(f"unknown pooling {pooling!r}: choose from {', '.join(POOLINGS)}")
     name, path = locate(source)
     if path.suffix == ".safetensors":
         model = _load_safetensors(path, pooling)
@@ -76,16 +79,22 @@ def locate(source: str | os.PathLike) -> tuple[str, Path]:
             download(known.name)
         return known.name, known.path
     path = Path(source)
-    if path.is_file():
-        return path.name, path
-    if path.is_dir():
+    if os.path.isdir(path):
         found = [p for p in sorted(path.iterdir()) if p.name.endswith((".safetensors", ".pth.tar"))]
         if len(found) != 1:
             raise ModelError(
                 f"{path} holds {counted(len(found), 'checkpoint')} (.safetensors or .pth.tar): name one of them"
             )
         return found[0].name, found[0]
-    raise ModelError(f"there is no model file {source}, and the known models are {', '.join(KNOWN_MODELS)}")
+    try:
+        check_regular(path)
+    except UnfitFileError as error:
+        raise ModelError(f"{path} cannot be read as a model: {error}") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"there is no model file {str(source)[:200]}, and the known models are {', '.join(KNOWN_MODELS)}"
+        ) from error
+    return path.name, path
 
 
 # --- our own format -------------------------------------------------------------------------------------------------
@@ -118,33 +127,49 @@ def save_model(
         "notes": notes,
     }
     kept = {
-        name: (tensor.half() if half and name == "whitening.weight" else tensor).numpy()
+        name: tensor.half() if half and name == "whitening.weight" else tensor
         for name, tensor in state.items()
         if with_backbone or name not in backbone
     }
-    write_tensors(path, kept, {"format": FORMAT, "settings": json.dumps(settings)})
+    write_summed(path, kept, FORMAT, settings)
     return path
 
 
 def _load_safetensors(path: Path, pooling: str | None) -> PatchNetVLAD:
+    metadata, tensors = read_summed(path)
+    if metadata.get("format") != FORMAT:
+        raise ModelError(f"{path} is a .safetensors file, but not of patchvlad (format {metadata.get('format')})")
+    state = {name: tensor.float() for name, tensor in tensors.items()}
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name).float() for name in file.keys()}
-        if metadata.get("format") != FORMAT:
-            raise ModelError(f"{path} is a .safetensors file, but not of patchvlad (format {metadata.get('format')})")
-        settings = json.loads(metadata["settings"])
+        settings = parse_json(metadata["settings"])
         backbone = make_backbone(settings["backbone"])
-        if not any(name.startswith("backbone.") for name in state):
-            weights = imagenet_weights(backbone.name)
-            state |= {f"backbone.{name}": tensor for name, tensor in weights.items()}
-        if _digest({n: t for n, t in state.items() if n.startswith("backbone.")}) != settings["backbone_sha256"]:
-            raise ModelError(f"{path} was fitted on other weights of {backbone.name} than are installed here")
-        weight, sizes, strides = (settings[name] for name in ("cluster_weight", "patch_sizes", "patch_strides"))
-        parts = _Parts(pooling or settings["pooling"], weight or "exact", sizes, strides)
-        return _assemble(path, backbone, state, parts)
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise ModelError(f"{path} cannot be read as a .safetensors checkpoint ({error})") from error
+        parts = _Parts(
+            pooling or _known(settings["pooling"]),
+            settings["cluster_weight"] or "exact",
+            *(_cells(settings[name]) for name in ("patch_sizes", "patch_strides")),
+        )
+        expected = settings["backbone_sha256"]
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path} cannot be read as a .safetensors checkpoint ({error!r} in its settings)") from error
+    if not any(name.startswith("backbone.") for name in state):
+        weights = imagenet_weights(backbone.name)
+        state |= {f"backbone.{name}": tensor for name, tensor in weights.items()}
+    if _digest({n: t for n, t in state.items() if n.startswith("backbone.")}) != expected:
+        raise ModelError(f"{path} was fitted on other weights of {backbone.name} than are installed here")
+    return _assemble(path, backbone, state, parts)
+
+
+def _known(pooling: object) -> str:
+    if pooling not in POOLINGS:
+        raise ValueError(f"pooling {pooling}")
+    return str(pooling)
+
+
+def _cells(numbers: object) -> tuple[int, ...]:
+    """Patch sizes or strides of a file."""
+    if not isinstance(numbers, list) or not all(type(number) is int and 0 < number < 2**31 for number in numbers):
+        raise ValueError(f"numbers of cells {str(numbers)[:80]}")
+    return tuple(numbers)
 
 
 # --- the released format --------------------------------------------------------------------------------------------
@@ -232,16 +257,24 @@ class _Parts:
 def _assemble(path: Path, backbone: Backbone, state: dict[str, Tensor], parts: _Parts) -> PatchNetVLAD:
     """Builds the model whose K, C and D are those of the tensors."""
     pooling = parts.pooling
+    check_finite(path, state)
+    for name, tensor in state.items():
+        if not tensor.numel():
+            raise ModelError(f"{path}: {name} has the shape {tuple(tensor.shape)}, without a number")
     try:
         vlad = whitening = None
         if pooling not in GLOBAL_POOLINGS:
-            clusters = len(state["vlad.centroids"])
+            clusters, dim = state["vlad.centroids"].shape
+            if dim != backbone.dim:  # before room is made for as many of the right length
+                raise RuntimeError(f"\nvlad.centroids are of {counted(dim, 'number')}, and a cell of {backbone.dim}")
             vlad = VLAD(clusters, backbone.dim, "vlad.assignment.bias" in state, parts.cluster_weight)
         if "whitening.weight" in state:
             components, dim = state["whitening.weight"].shape
             whitening = Whitening(dim, components)
         model = PatchNetVLAD(backbone, vlad, whitening, pooling, parts.patch_sizes, parts.patch_strides)
         model.load_state_dict(state)
+    except (ConfigError, TypeError, ValueError, IndexError) as error:
+        raise ModelError(f"{path} is of another model than Patch-NetVLAD, or damaged ({error})") from error
     except KeyError as error:
         raise ModelError(f"{path} has no {error.args[0]}: it does not fit the pooling {pooling!r}") from error
     except RuntimeError as error:
@@ -288,7 +321,7 @@ def imagenet_weights(backbone: str, file: str | os.PathLike | None = None) -> di
     """ImageNet weights of a backbone, as its own state dict; arguments as of `pretrained`."""
     kind = BACKBONES[backbone]
     path = Path(file) if file else kind.published_file()
-    published = read_tensors(path)
+    published = read_named(path)
     wanted = make_backbone(backbone).state_dict()
     try:
         found = kind.fold(published)
@@ -297,19 +330,13 @@ def imagenet_weights(backbone: str, file: str | os.PathLike | None = None) -> di
     wrong = [name for name, tensor in wanted.items() if name not in found or found[name].shape != tensor.shape]
     if wrong:
         raise ModelError(f"{path} does not hold the published weights of {kind.name}: {wrong[0]} has another shape")
+    check_finite(path, found)
     return found
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_named(path: Path) -> dict[str, Tensor]:
     """Named tensors of a .safetensors or torch.save file."""
-    if path.suffix != ".safetensors":
-        found = read_pickle(path)
-    else:
-        try:
-            with safe_open(path, framework="pt") as opened:
-                found = {name: opened.get_tensor(name) for name in opened.keys()}
-        except (SafetensorError, OSError) as error:
-            raise ModelError(f"{path} cannot be read as .safetensors ({error})") from error
+    found = read_summed(path)[1] if path.suffix == ".safetensors" else read_pickle(path)
     if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
         raise ModelError(f"{path} holds no named tensors")
     return found

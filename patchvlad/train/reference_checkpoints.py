@@ -16,6 +16,7 @@ from ..errors import ModelError
 from ..model.checkpoints import check_reference_can_read, reference_state
 from ..model.network import PatchNetVLAD
 from ..model.pickles import read_pickle, write_pickle
+from ..model.tensor_sums import check_finite
 from .runs import Beginning, State
 
 KEYS = ("epoch", "state_dict", "recalls", "best_score", "not_improved", "optimizer", "parallel")
@@ -58,10 +59,12 @@ def read_beginning(path: Path, model: PatchNetVLAD) -> Beginning | None:
     try:
         numbers = int(content["epoch"]), float(content["best_score"]), int(content["not_improved"])
         optimiser = _reshaped(content["optimizer"], _shapes(model, theirs=False))
+        buffers = {f"{k} of {n}": t for n, kept in optimiser["state"].items() for k, t in kept.items()}
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise ModelError(
             f"{path} is not a whole training checkpoint ({error!r}): it should hold {', '.join(KEYS)}"
         ) from error
+    check_finite(path, buffers)
     return Beginning(*numbers, optimiser)
 
 

@@ -13,6 +13,7 @@ from ..files.atomic import write_text
 from ..model.checkpoints import load_model, save_model
 from ..model.network import PatchNetVLAD
 from ..model.pickles import read_pickle, write_pickle
+from ..model.tensor_sums import check_finite
 from .parallel import Team
 from .recipes import Recipe
 
@@ -103,6 +104,10 @@ def _read_state(folder: Path) -> dict[str, Any]:
     content = read_pickle(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ModelError(f"{path} is not the state of a training run of this version of patchvlad")
+    records = all(isinstance(content.get(name), dict) for name in ("identity", "state", "model", "optimiser"))
+    if not records or not isinstance(content.get("start"), list):
+        raise ModelError(f"{path} is not the whole state of a training run: start a new one from {folder / LAST}")
+    check_finite(path, content["model"])
     return content
 
 
@@ -115,8 +120,24 @@ def restore(
 ) -> State:
     """Sets model, optimiser and the values before training as they were when the run was last saved."""
     content = _read_state(folder)
+    try:
+        _check_identity(folder, content["identity"], identity)
+        model.load_state_dict(content["model"])
+        optimiser.load_state_dict(content["optimiser"])
+        for values, kept in zip(start, content["start"], strict=True):
+            values.copy_(kept)
+        return State(**content["state"])
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise ModelError(
+            f"{folder / STATE} does not fit its run ({' '.join(str(error).split())[:200]}): start a new run from "
+            f"{folder / LAST}"
+        ) from error
+
+
+def _check_identity(folder: Path, kept: dict[str, Any], identity: dict[str, Any]) -> None:
+    """Refuses to go on with other photos, another size or another recipe."""
     for part, what in (("places", "other photos or positions"), ("size", "another image size"), ("recipe", "a recipe")):
-        before, now = content["identity"][part], identity[part]
+        before, now = kept[part], identity[part]
         if part == "recipe":  # which an older version may have known fewer fields of; more epochs go on
             before = asdict(Recipe(**before)) | {"epochs": now["epochs"]}
         if before != now:
@@ -124,11 +145,6 @@ def restore(
             if part == "recipe":
                 detail = ": " + ", ".join(f"{k} was {v}, is {now[k]}" for k, v in before.items() if v != now[k])
             raise ConfigError(f"{folder} was trained with {what} unlike what is given{detail}: resume with the same")
-    model.load_state_dict(content["model"])
-    optimiser.load_state_dict(content["optimiser"])
-    for values, kept in zip(start, content["start"], strict=True):
-        values.copy_(kept)
-    return State(**content["state"])
 
 
 class Scalars:
