@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from patchvlad.errors import GroundTruthError
 from patchvlad.images.sides import Sides
 from patchvlad.places.ground_truth import GroundTruth
 from patchvlad.results.exports import write_kapture_pairs
+from patchvlad.results.prediction_files import NOBODY, parse
 from patchvlad.results.predictions import Asked, Prediction, read_predictions
 from patchvlad.results.registry import PAIR_FORMATS
 from patchvlad.search.ranking import Ranking
@@ -134,11 +137,23 @@ def test_arrays_that_do_not_fit(array: np.ndarray, said: str, tmp_path: Path) ->
     [
         ("", "is empty: it holds no prediction"),
         ("# kapture format: 1.1\n", "is empty"),
-        ("a.jpg, 3.jpg, high\n", "line 1: could not convert string to float: 'high'; it should read query, map image"),
-        ("a.jpg, 3.jpg, 1\na.jpg, 3.jpg\n", "line 2: 2 fields; it should read"),
-        ("a.jpg, 3.jpg, nan\n", "line 1: a score that is not a number"),
-        ("a\na 1 2\n", "line 1 is not a known format: give kapture or hloc pairs, or MSLS predictions"),
-        ("a 1 2\na 1 2\n", "is not a known format"),
+        (
+            "a.jpg, 3.jpg, high\n",
+            "line 1: the score 'high' is not a number; of kapture pairs a line should read query, m",
+        ),
+        (
+            "a.jpg, 3.jpg, 1\na.jpg, 3.jpg\n",
+            "line 2: 2 fields; of kapture pairs a line should read query, map image, sc",
+        ),
+        ("a.jpg, 3.jpg, nan\n", "line 1: the score 'nan' is not a number"),
+        ("a\na 1 2\n", "line 1, 'a', is not a known format: give kapture or hloc pairs, or MSLS predictions"),
+        ("a 1 2\na 1 2\n", "line 2: 'a' has a line already, and MSLS predictions have one line per query"),
+        (
+            "a.jpg 3.jpg\nb.jpg 4.jpg\nc d.jpg 3.jpg\n",
+            "line 3: 3 fields; of hloc pairs a line should read query and map",
+        ),
+        ("a.jpg 3.jpg 0.5\na.jpg 4.jpg x\na.jpg 3.jpg 1\n", "line 2: the score 'x' is not a number; of hloc pairs"),
+        ("a.jpg, 3.jpg, 1\n\nb.jpg 3.jpg 2\n", "line 3: 1 field; of kapture pairs a line should read query"),
         ("z.jpg 3.jpg\n", "names no image of the queries: it has 'z.jpg', among the queries is 'a.jpg'"),
         ("a.jpg z.jpg\n", "names no image of the database: it has 'z.jpg'"),
     ],
@@ -275,3 +290,96 @@ def test_rows_may_be_whole_numbers_of_any_kind(kind: type, tmp_path: Path) -> No
     np.save(tmp_path / "p.npy", np.array([[2**64 - 1], [0], [0]], dtype=np.uint64) - np.uint64(5))
     with pytest.raises(GroundTruthError, match="they do not belong together"):
         read(tmp_path / "p.npy")
+
+
+# --- distances, similarities ----------------------------------------------------------------------------------------
+
+RISING = "a.jpg, x/1.jpg, 0.1\na.jpg, 3.jpg, 0.5\nb.jpg, x/2.jpg, 0.2\nb.jpg, x/1.jpg, 0.2\nc.jpg, 4.jpg, 0.3\n"
+
+
+def with_scores(path: Path, scores: str | None = None) -> Prediction:
+    (found,), _ = read_predictions(path, Asked.by(TRUTH), scores)
+    return found
+
+
+@pytest.mark.parametrize("header", ["", "# kapture format: 1.1\n# query, map, score\n"])
+@pytest.mark.parametrize("separator", [", ", ",", " "])
+def test_scores_that_rise_while_images_are_listed_best_first_are_distances(
+    header: str, separator: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    if header and separator == " ":
+        return
+    path = write(tmp_path / "p.txt", header + RISING.replace(", ", separator))
+    found = with_scores(path)
+    assert found.ranking.indices.tolist() == [[0, 2], [1, 0], [3, -1]]
+    assert found.ranking.scores[0].tolist() == pytest.approx([-0.1, -0.5])  # higher is better, across queries too
+    assert found.comparable
+    assert "scores rise from the first image of a query to its last, so they are read as distances" in caplog.text
+    caplog.clear()
+    assert with_scores(path, "distance").ranking.indices.tolist() == found.ranking.indices.tolist()
+    assert with_scores(path, "similarity").ranking.indices.tolist() == [[2, 0], [1, 0], [3, -1]]
+    assert "distances" not in caplog.text
+    none = with_scores(path, "none")
+    assert none.ranking.indices.tolist() == found.ranking.indices.tolist() and none.comparable is None
+
+
+def test_where_scores_rise_for_some_queries_and_fall_for_others_it_is_asked(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = "a.jpg, x/1.jpg, 0.1\na.jpg, 3.jpg, 0.5\nb.jpg, x/2.jpg, 0.5\nb.jpg, x/1.jpg, 0.2\n"
+    path = write(tmp_path / "p.txt", text)
+    with pytest.raises(GroundTruthError, match=r"scores fall for 1 query, rise for 1, .* say so with --scores sim"):
+        with_scores(path)
+    assert with_scores(path, "distance").ranking.indices[:2].tolist() == [[0, 2], [0, 1]]
+    with caplog.at_level(logging.INFO):  # kapture's own may stand in any order
+        ranking = with_scores(write(path, f"# kapture format: 1.1\n{text}")).ranking
+    assert ranking.indices[:2].tolist() == [[2, 0], [1, 0]]
+    assert "are read as similarities, higher is better, as kapture's are" in caplog.text
+
+
+def test_one_score_per_query_or_equal_ones_say_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path / "p.txt", "a.jpg, 3.jpg, 2\nb.jpg, 4.jpg, 1\nb.jpg, 3.jpg, 1\nc.jpg, 4.jpg, 9\n")
+    assert with_scores(path).ranking.scores[2, 0] == 9
+    assert not caplog.messages
+
+
+def test_hlocs_names_may_hold_spaces_where_they_are_known(tmp_path: Path) -> None:
+    truth = replace(TRUTH, query_names=("a 1.jpg", "b.jpg", "c.jpg"))
+    path = write(tmp_path / "p.txt", "b.jpg 3.jpg\na 1.jpg 4.jpg\nc.jpg 4.jpg\n")
+    assert read(path, truth).indices.tolist() == [[3], [2], [3]]
+
+
+TEXT = st.text(st.sampled_from("ab .,#\n/\\é0123jpg-\t\u2028"), max_size=120)
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(TEXT)
+def test_whatever_a_file_holds_it_is_predictions_or_a_named_error(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path / "p.txt", text)
+    for names in (NOBODY, Sides(QUERIES, DATABASE)):
+        try:
+            listed = parse(path, names)
+        except GroundTruthError as error:
+            assert str(path) in str(error)
+        else:
+            assert listed.images and all(listed.images.values())
+
+
+NUMBERS = st.lists(st.floats(-5, 5, width=32), min_size=3, max_size=3, unique=True)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(NUMBERS, min_size=3, max_size=3), st.booleans())
+def test_rankings_survive_as_similarities_and_as_distances(
+    tmp_path: Path, scores: list[list[float]], distances: bool
+) -> None:
+    ranked = np.sort(np.array(scores, dtype=np.float32), axis=1)
+    ranked = ranked if distances else ranked[:, ::-1]
+    lines = [
+        f"{query}, {DATABASE[row]}, {score!s}\n"
+        for query, rows, values in zip(QUERIES, RANKING.indices, ranked, strict=True)
+        for row, score in zip(rows, values, strict=True)
+    ]
+    found = read(write(tmp_path / "p.txt", "".join(lines)))
+    assert found.indices.tolist() == RANKING.indices.tolist()
+    assert found.scores.tolist() == (-ranked if distances else ranked).tolist()

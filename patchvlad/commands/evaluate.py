@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import ConfigError, counted
 from .counting import counting, warn_of_departures
 from .image_names import names_of
-from .options import add_counting_options, add_list_options, add_pose_options, whole_numbers
+from .options import add_counting_options, add_list_options, add_pose_options, add_scores_option, whole_numbers
 from .progress import bar
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--ground-truth", type=Path, metavar="G", help=".npz, .csv, or VPR-Bench's .npy")
     add_list_options(parser)
+    add_scores_option(parser)
     parser.add_argument("--radius", type=float, metavar="M", help="metres within which images are positives (for .npz)")
     parser.add_argument(
         "--ks", type=whole_numbers, default=(1, 5, 10, 20), metavar="K,K", help="how far to look (default: 1,5,10,20)"
@@ -106,7 +107,7 @@ def _predictions(
         raise ConfigError("descriptors need a ground truth: give --ground-truth")
     predictions: list[Prediction] = []
     for path in arguments.predictions:
-        found, asked = read_predictions(path, asked)
+        found, asked = read_predictions(path, asked, arguments.scores)
         predictions += found
     if truth is not None and not asked.complete:
         log.warning(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..errors import ConfigError, counted
 from ..results.registry import PAIR_FORMATS
 from .image_names import names_of
-from .options import add_list_options, add_pose_options, at_least
+from .options import add_list_options, add_pose_options, add_scores_option, at_least
 
 if TYPE_CHECKING:
     from ..results.predictions import Prediction
@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{side}-prefix", default="", metavar="P/", help=f"put before the names of {side} images (default: none)"
         )
     add_list_options(parser)
+    add_scores_option(parser)
     add_pose_options(parser)
     parser.add_argument(
         "--pose-folders",
@@ -96,7 +97,7 @@ def _chosen(arguments: argparse.Namespace) -> "Prediction":
     from ..results.predictions import Asked, read_predictions
 
     found, _ = read_predictions(
-        arguments.source, Asked.about(arguments.source, names_of(arguments, [arguments.source]))
+        arguments.source, Asked.about(arguments.source, names_of(arguments, [arguments.source])), arguments.scores
     )
     by_stage = {prediction.stage or prediction.name: prediction for prediction in found}
     if arguments.stage is None:

@@ -10,6 +10,7 @@ from ..features.registry import STORE_DTYPES
 from ..model.registry import PRECISIONS
 from ..places.radii import Reading
 from ..places.registry import POSE_FORMATS
+from ..results.registry import SCORES
 from ..search.registry import MATCHERS
 from .preset import FAST, PRESETS, Preset, by_preset, read_config, read_preset
 
@@ -136,6 +137,15 @@ def add_list_options(parser: argparse.ArgumentParser) -> None:
             f"--{name}", type=Path, metavar="X", help="their photos, list file or store, for their names"
         )
     add_root_option(parser)
+
+
+def add_scores_option(parser: argparse.ArgumentParser) -> None:
+    """What the scores of pairs are."""
+    parser.add_argument(
+        "--scores",
+        choices=SCORES,
+        help="what the third column of pairs is; none: images are listed best first (default: told by their order)",
+    )
 
 
 # --- measuring ------------------------------------------------------------------------------------------------------

@@ -78,18 +78,21 @@ class Asked:
                 raise GroundTruthError(
                     f"{source} does not name its images: give their lists with --queries and --database"
                 )
-            listed = parse(source)
+            listed = parse(source, in_order=True)
             queries = tuple(listed.images) if queries is None else queries
             database = tuple(listed.mentioned) if database is None else database
         return cls(tuple(queries), tuple(database), (len(queries), len(database)), complete)
 
 
-def read_predictions(path: str | os.PathLike, asked: Asked) -> tuple[list[Prediction], Asked]:
+def read_predictions(
+    path: str | os.PathLike, asked: Asked, scores: str | None = None
+) -> tuple[list[Prediction], Asked]:
     """Reads what one or, from a folder of results, several methods predict.
 
     Args:
         path: a file of one of the formats above, or the folder that `match` wrote.
         asked: the images that are meant.
+        scores: what the scores of a file of pairs are, see `registry.SCORES`; None finds out.
 
     Returns:
         predictions, and what was asked for with the images that only the predictions name behind its own, if it does
@@ -109,7 +112,7 @@ def read_predictions(path: str | os.PathLike, asked: Asked) -> tuple[list[Predic
         raise GroundTruthError(
             f"{path} names images, and the ground truth does not: give the image lists with --queries and --database"
         )
-    listed = parse(path, Sides(asked.queries, asked.database))
+    listed = parse(path, Sides(asked.queries, asked.database), scores=scores)
     (ranking,), asked = _meet(path, {path: listed}, asked)
     return [Prediction(path.stem, ranking, listed.comparable)], asked
 
@@ -132,7 +135,7 @@ def _from_results(folder: Path, asked: Asked) -> tuple[list[Prediction], Asked]:
         )
     files = stages_in(folder)
     names = Sides(asked.queries, asked.database)
-    listed = {path: parse(path, names) for path in files.values()}
+    listed = {path: parse(path, names, scores="similarity") for path in files.values()}
     rankings, asked = _meet(folder, listed, asked)
     found = []
     for (stage, path), ranking in zip(files.items(), rankings, strict=True):

@@ -14,3 +14,5 @@ PAIR_FORMATS: Registry[Any] = Registry(
         "msls": "patchvlad.results.exports:write_msls_predictions",
     },
 )
+# What the scores of pairs are: higher is better, lower is better, or of no account, as images are listed best first.
+SCORES = ("similarity", "distance", "none")
