@@ -39,7 +39,7 @@ STATUS = Path("/proc/self/status")
 
 def write(folder: Path, images: int, components: int, seed: int) -> None:
     """Writes a store of random unit descriptors."""
-    from patchvlad.features.store import open_writer
+    from patchvlad.features.store_writing import open_writer
 
     recipe = FeatureRecipe("0" * 64, "random", (480, 640), "netvlad", (), (30, 40), 16, components, components)
     generator = np.random.default_rng(seed)

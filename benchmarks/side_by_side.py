@@ -39,7 +39,7 @@ import patchvlad as pv
 from patchvlad.commands.preset import Preset, read_preset
 from patchvlad.commands.process import keep_freed_memory, lone_workers
 from patchvlad.evaluate.metrics import recall
-from patchvlad.features.store import open_writer
+from patchvlad.features.store_writing import open_writer
 from patchvlad.model.backbones.vgg16 import VGG16
 from patchvlad.model.convolution import LEAST_CHANNELS, LEAST_CHANNELS_BESIDE_BFLOAT16
 from patchvlad.model.grid import PatchGrid

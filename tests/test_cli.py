@@ -1,6 +1,6 @@
 """The command line as users meet it: what it does, what it says, and how it ends."""
 
-import json
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -18,6 +18,7 @@ from patchvlad.commands.main import build_parser, main
 from patchvlad.commands.options import preset_of
 from patchvlad.commands.preset import read_preset
 from patchvlad.errors import StoreError
+from patchvlad.features.manifest import Manifest
 from patchvlad.features.store import FeatureStore
 from patchvlad.images.pixels import read_image
 from patchvlad.model import checkpoints, known_models
@@ -287,8 +288,8 @@ def test_fast_makes_small_stores_that_match_fast_by_themselves(world: Path, run:
 
 @pytest.mark.parametrize("preset", ["lite", "performance-fast", "tiny.ini"])
 def test_stores_are_matched_by_the_preset_and_variant_that_made_them(world: Path, preset: str, run: Run) -> None:
-    path = Path(shutil.copytree(world / "database", "copy")) / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "preset": preset}))
+    copy = Path(shutil.copytree(world / "database", "copy"))
+    dataclasses.replace(Manifest.read(copy), preset=preset).write(copy)
     arguments = build_parser("match").parse_args(["match", "--queries", "q", "--database", "copy", "--out", "o"])
     settings = preset_of(arguments, FeatureStore("copy"))
     assert settings == read_preset("lite" if preset == "tiny.ini" else preset)
@@ -451,8 +452,7 @@ def mess(world: Path, run: Run) -> None:
     words = ["extract", world / "photos/queries", "--config", world / "tiny.ini"]
     assert run(*words, "--model", "other.safetensors", "--out", "other")[0] == 0
     assert run(*words, "--out", "half")[0] == 0
-    manifest = Path("half/manifest.json")
-    manifest.write_text(manifest.read_text().replace('"rows": 2', '"rows": 1'))
+    dataclasses.replace(Manifest.read(Path("half")), rows=1).write(Path("half"))
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

@@ -10,7 +10,8 @@ import torch
 
 from patchvlad.errors import ConfigError, MismatchError
 from patchvlad.features.manifest import FeatureRecipe
-from patchvlad.features.store import FeatureStore, open_writer
+from patchvlad.features.store import FeatureStore
+from patchvlad.features.store_writing import open_writer
 from patchvlad.search.matchers.ransac import match_ransac
 from patchvlad.search.matchers.rapid import match_rapid
 from patchvlad.search.ranking import Ranking

@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,7 +17,8 @@ from ..images.pixels import read_image, resize
 from ..model.checkpoints import fingerprint
 from ..model.network import PatchNetVLAD, stack
 from .manifest import FeatureRecipe
-from .store import FeatureStore, StoreWriter, open_writer
+from .store import FeatureStore
+from .store_writing import StoreWriter, open_writer
 
 log = logging.getLogger(__name__)
 
@@ -62,30 +64,38 @@ def extract(
     reader, size = _reader(images, size, skip_unreadable)
     recipe = recipe_of(model, size)
     precision = str(model.precision).removeprefix("torch.")
-    with open_writer(folder, recipe, images.names, dtype, preset, overwrite, precision, images.identity) as writer:
+    settings = recipe, images.names, dtype, preset, overwrite, precision
+    with open_writer(folder, *settings, identity=images.identity, root=images.root) as writer:
         done = writer.manifest.rows
         if 0 < done < len(images):
             log.info("%s: going on after %d of %d images", folder, done, len(images))
         if progress:
             progress(done, len(images))
-        for rows, arrays in _read_ahead(reader, range(done, len(images)), batch, workers, skip_unreadable):
-            _append(writer, model, size, rows, arrays)
+        read = _reading(reader, images, skip_unreadable)
+        for rows, photos in _read_ahead(read, range(done, len(images)), batch, workers):
+            _append(writer, model, size, rows, photos)
             if progress:
                 progress(rows[-1] + 1, len(images))
     return FeatureStore(folder)
 
 
-def _append(
-    writer: StoreWriter, model: PatchNetVLAD, size: tuple[int, int], rows: range, arrays: list[np.ndarray | None]
-) -> None:
+@dataclass(frozen=True)
+class _Photo:
+    """What was read of a photo: (H, W, 3) uint8, None if it cannot be read, and the checksum of its file."""
+
+    array: np.ndarray | None
+    content: int = 0
+
+
+def _append(writer: StoreWriter, model: PatchNetVLAD, size: tuple[int, int], rows: range, photos: list[_Photo]) -> None:
     """Describes the photos of some rows, with zeros for those that could not be read."""
-    unreadable = [row for row, array in zip(rows, arrays, strict=True) if array is None]
+    unreadable = [row for row, photo in zip(rows, photos, strict=True) if photo.array is None]
     blank = np.zeros((*size, 3), dtype=np.uint8)
-    global_, patches = describe_batch(model, [blank if array is None else array for array in arrays])
+    global_, patches = describe_batch(model, [blank if photo.array is None else photo.array for photo in photos])
     for row in unreadable:
         for values in (global_, *patches.values()):
             values[row - rows[0]] = 0
-    writer.append(global_, patches, unreadable)
+    writer.append(global_, patches, unreadable, [photo.content for photo in photos])
 
 
 def _refuse_missing(images: ImageList, skip_unreadable: bool) -> None:
@@ -145,22 +155,27 @@ def describe_batch(model: PatchNetVLAD, arrays: list[np.ndarray]) -> tuple[np.nd
     return global_.float().cpu().numpy(), {p: values.float().cpu().numpy() for p, values in patches.items()}
 
 
-def _read_ahead(
-    reader: Callable[[int], np.ndarray], rows: range, batch: int, workers: int, skip_unreadable: bool
-) -> Iterator[tuple[range, list[np.ndarray | None]]]:
-    """Yields batches in order while `workers` threads read at most two batches ahead."""
+def _reading(reader: Callable[[int], np.ndarray], images: ImageList, skip_unreadable: bool) -> Callable[[int], _Photo]:
+    """What reads a row's photo, and sums its file, whose bytes are in memory then."""
 
-    def read(row: int) -> np.ndarray | None:
+    def read(row: int) -> _Photo:
         try:
-            return reader(row)
+            return _Photo(reader(row), images.content(row))
         except ImageError as error:
             if not skip_unreadable:
                 raise
             log.warning("skipped: %s", error)
-            return None
+            return _Photo(None)
 
+    return read
+
+
+def _read_ahead(
+    read: Callable[[int], _Photo], rows: range, batch: int, workers: int
+) -> Iterator[tuple[range, list[_Photo]]]:
+    """Yields batches in order while `workers` threads read at most two batches ahead."""
     chunks = [rows[start : start + batch] for start in range(0, len(rows), batch)]
-    pending: deque[tuple[range, list[Future[np.ndarray | None]]]] = deque()
+    pending: deque[tuple[range, list[Future[_Photo]]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             for chunk in chunks:

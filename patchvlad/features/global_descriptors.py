@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import StoreError, counted
 from ..files.arrays import read_array
 from ..files.atomic import writing
+from .rows import Rows
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ def names_in_hdf5(path: str | os.PathLike) -> tuple[tuple[str, ...], bool]:
     return tuple(name for _, name in (sorted(found) if ordered else found)), ordered
 
 
-def write_global_descriptors(path: str | os.PathLike, names: Sequence[str], values: np.ndarray) -> None:
+def write_global_descriptors(path: str | os.PathLike, names: Sequence[str], values: np.ndarray | Rows) -> None:
     """Writes (N, D) descriptors as hloc's global-feats.h5, or as .npy in the order of the names.
 
     Raises:
@@ -113,7 +114,7 @@ def write_global_descriptors(path: str | os.PathLike, names: Sequence[str], valu
     import h5py
 
     with writing(path) as held, h5py.File(held, "w") as file:
-        for number, (name, row) in enumerate(zip(names, values, strict=True)):
+        for number, (name, row) in enumerate(zip(names, np.asarray(values), strict=True)):
             file.create_dataset(f"{name}/{KEY}", data=np.asarray(row, dtype=np.float32))
             file[name].attrs[ROW] = number
 

@@ -1,15 +1,23 @@
 """What a feature store says of itself: how its features were made, of which photos, and how many are there."""
 
 import json
-from dataclasses import asdict, dataclass, field
+import types
+import typing
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from ..errors import StoreError
 from ..files.atomic import write_text
+from ..files.checksums import digest
+from ..files.json_files import read_json
 from ..model.grid import PatchGrid
+from .registry import STORE_DTYPES
 
-FORMAT = 1
+FORMAT = 2
+UNSUMMED = 1  # of 0.1.0: without checksums
 MANIFEST = "manifest.json"
+_LARGEST = 1 << 40  # of any number in it
 
 
 @dataclass(frozen=True)
@@ -55,10 +63,20 @@ class FeatureRecipe:
             said.pop("fingerprint")
         return [text for name, text in said.items() if getattr(self, name) != getattr(other, name)]
 
+    def check(self) -> None:
+        """Raises ValueError over numbers that no features have."""
+        numbers = (*self.size, *self.map_size, self.stride, self.dim, self.patch_dim, *sum(self.grids, ()))
+        if not all(0 < number < _LARGEST for number in numbers):
+            raise ValueError(f"sizes must be positive, not {min(numbers)} to {max(numbers)}")
+        if len(dict(self.grids)) < len(self.grids):
+            raise ValueError(f"patch sizes {self.grids} stand there twice")
+        if any(patch > min(self.map_size) for patch, _ in self.grids):
+            raise ValueError(f"patch sizes and strides {self.grids} in a map of {self.map_size} cells")
+
 
 @dataclass(frozen=True)
 class Manifest:
-    """What manifest.json holds."""
+    """What manifest.json holds, besides a checksum of all this."""
 
     recipe: FeatureRecipe
     images: int
@@ -71,29 +89,85 @@ class Manifest:
     unreadable: tuple[int, ...] = ()
     format: int = field(default=FORMAT)
 
+    @property
+    def summed(self) -> bool:
+        """Whether the store has checksums."""
+        return self.format > UNSUMMED
+
     def write(self, folder: Path) -> None:
-        write_text(folder / MANIFEST, json.dumps(asdict(self), indent=1))
+        values = asdict(self)
+        if self.summed:
+            values["sum"] = _sum(values)
+        write_text(folder / MANIFEST, json.dumps(values, indent=1))
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
+        """Reads the manifest of a store.
+
+        Raises:
+            StoreError: there is none, or it is damaged or of another format.
+        """
         path = folder / MANIFEST
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            if values["format"] != FORMAT:
-                raise StoreError(f"{path} has format {values['format']}, this patchvlad reads {FORMAT}: extract again")
-            recipe = values.pop("recipe")
-            for name in ("size", "map_size"):
-                recipe[name] = tuple(recipe[name])
-            recipe.setdefault("patch_dim", recipe["dim"])
-            recipe["grids"] = tuple(tuple(grid) for grid in recipe["grids"])
-            values["unreadable"] = tuple(values["unreadable"])
-            if not all(isinstance(values[name], int) for name in ("images", "rows")):
-                raise ValueError("images and rows must be whole numbers")
-            return cls(FeatureRecipe(**recipe), **values)
+            values = read_json(path)
+            if not isinstance(values, dict):
+                raise TypeError("it must be a record")
+            if values["format"] not in (UNSUMMED, FORMAT):
+                raise StoreError(
+                    f"{path} has format {values['format']}, this patchvlad reads {UNSUMMED} and {FORMAT}: extract again"
+                )
+            said = values.pop("sum", "")
+            if values["format"] != UNSUMMED and said != _sum(values):
+                raise ValueError("its checksum is another: it was changed after it was written")
+            values["recipe"].setdefault("patch_dim", values["recipe"]["dim"])
+            manifest = _record(cls, values)
+            manifest.check()
+            return manifest
         except (FileNotFoundError, NotADirectoryError) as error:
             raise StoreError(
                 f"{folder} is not a feature store (no {MANIFEST}): "
                 f"make one with 'patchvlad extract PHOTOS --out {folder}'"
             ) from error
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            raise StoreError(f"{path} is damaged ({error!r}): delete the folder and extract again") from error
+        except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
+            said = str(error)[:200] if str(error) else repr(error)
+            raise StoreError(f"{path} is damaged ({said}): delete the folder and extract again") from error
+
+    def check(self) -> None:
+        """Raises ValueError over what no store says of itself."""
+        self.recipe.check()
+        if not 0 <= self.rows <= self.images < _LARGEST:
+            raise ValueError(f"{self.rows} rows of {self.images} images")
+        if self.dtype not in STORE_DTYPES:
+            raise ValueError(f"numbers kept as {self.dtype[:50]!r}")
+        if not all(0 <= row < self.rows for row in self.unreadable):
+            raise ValueError(f"unreadable rows {min(self.unreadable)} to {max(self.unreadable)} of {self.rows}")
+
+
+def _sum(values: dict[str, Any]) -> str:
+    """Checksum of what a manifest says, however it is laid out."""
+    return digest(json.dumps(values, indent=1).encode())
+
+
+def _record(kind: Any, values: Any) -> Any:
+    """A record of what JSON says, each value of its field's type."""
+    kinds, known = typing.get_type_hints(kind), {one.name for one in fields(kind)}
+    if not isinstance(values, dict) or not values.keys() <= known:
+        raise TypeError(f"{kind.__name__}: {', '.join(sorted({*values} - known)) or 'no record'}")
+    return kind(**{name: _of_kind(kinds[name], value, name) for name, value in values.items()})
+
+
+def _of_kind(kind: Any, value: Any, name: str) -> Any:
+    """What JSON says, as that type."""
+    parts = typing.get_args(kind)
+    if isinstance(kind, types.UnionType):
+        return None if value is None else _of_kind(parts[0], value, name)
+    if typing.get_origin(kind) is tuple and isinstance(value, list):
+        each = [parts[0]] * len(value) if parts[-1] is Ellipsis else parts
+        return tuple(_of_kind(one, part, name) for one, part in zip(each, value, strict=True))
+    if kind is float and type(value) is int:
+        return float(value)
+    if kind is FeatureRecipe:
+        return _record(kind, value)
+    if type(value) is not kind:
+        raise TypeError(f"{name} is {str(value)[:50]!r}")
+    return value

@@ -195,12 +195,17 @@ def replacing_set(folder: str | os.PathLike, owned: Sequence[str]) -> Iterator[P
                 if path.is_file():
                     with open(path, "r+b") as file:
                         os.fsync(file.fileno())
-            with locked(folder / LOCK):
-                _finish(folder, owned)
-                os.rename(staged, folder / COMPLETE)
-                _finish(folder, owned)
+            swap_in(staged, folder, owned)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
+
+
+def swap_in(ready: Path, folder: Path, owned: Sequence[str]) -> None:
+    """The files of a folder, which are on disk, take the place of a set of files below `folder`, on the same disk."""
+    with locked(folder / LOCK):
+        _finish(folder, owned)
+        os.rename(ready, folder / COMPLETE)
+        _finish(folder, owned)
 
 
 def finish_set(folder: str | os.PathLike, owned: Sequence[str]) -> None:

@@ -52,10 +52,13 @@ def row_sums(rows: np.ndarray) -> np.ndarray:
     view = np.ascontiguousarray(rows).data.cast("B") if rows.size else memoryview(b"")
     size = len(view) // max(len(rows), 1)
     each = sums_per_row(size)
-    parts = (view[row * size : (row + 1) * size] for row in range(len(rows)))
-    if each == 1:
-        return np.array([[xxhash.xxh3_64_intdigest(part)] for part in parts], dtype=np.uint64).reshape(len(rows), 1)
-    return np.array([block_sums(part) for part in parts], dtype=np.uint64).reshape(len(rows), each)
+    if each > 1:
+        return np.array(
+            [block_sums(view[start : start + size]) for start in range(0, len(view), size)], dtype=np.uint64
+        )
+    starts = range(0, len(view), size) if size else [0] * len(rows)
+    sums = [xxhash.xxh3_64_intdigest(view[start : start + size]) for start in starts]  # 0.3 us each besides the bytes
+    return np.array(sums, dtype=np.uint64).reshape(len(rows), 1)
 
 
 def file_sum(path: str | os.PathLike) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from natsort import natsorted
 
 from ..errors import ImageError
+from ..files.checksums import file_sum
 from .list_files import as_on_disk, read_list
 
 log = logging.getLogger(__name__)
@@ -101,6 +102,12 @@ class ImageList:
             file.seek(size // 2)
             return f"{size} ".encode() + file.read(4096)
         return b"missing"
+
+    def content(self, row: int) -> int:
+        """Checksum of a photo's file; 0 where it cannot be read."""
+        with contextlib.suppress(OSError):
+            return file_sum(self.path(row))
+        return 0
 
     def missing(self) -> list[str]:
         """Names of the images that are not there."""
