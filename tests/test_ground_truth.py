@@ -156,7 +156,8 @@ class Trap:
 def test_pickles_are_refused_unexecuted(tmp_path: Path) -> None:
     trap = Trap(tmp_path / "sprung")
     path = write_npz(tmp_path / "gt.npz", utmQ=np.array([trap], dtype=object))
-    assert "allow_pickle" in refusal(path)
+    assert "utmQ.npy holds Python objects instead of numbers" in refusal(path)
+    assert "allow_pickle" not in refusal(path)
     path.write_bytes(pickle.dumps(trap))
     refusal(path)
     assert not trap.folder.exists()
@@ -303,6 +304,18 @@ def test_npy_of_vpr_bench_lists_rows(tmp_path: Path) -> None:
     assert rows(GroundTruth.read(numbers, QUERIES, DATABASE)) == [[], [2]]
 
 
+def test_npy_of_vpr_bench_has_ranges_and_minus_one_for_none(tmp_path: Path) -> None:
+    for lines in ([(0, range(1, 3)), (1, [-1])], [(0, [2, 1]), (1, -1)], [(0, range(1, 3)), (1, np.array([-1.0]))]):
+        assert rows(GroundTruth.read(write_npy(tmp_path / "gt.npy", *lines), QUERIES, DATABASE)) == [[1, 2], []]
+    old = tmp_path / "gt.npy"  # of Python 2: xrange(1, 3)
+    content = pickle.dumps(np.array([[0, "here"], [1, [0]]], dtype=object), protocol=0)
+    with open(old, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": (2, 2)})
+        found = content.index(b"Vhere\n")
+        file.write(content[:found] + b"c__builtin__\nxrange\n(I1\nI3\nI1\ntR" + content[found + 6 :])
+    assert rows(GroundTruth.read(old, QUERIES, DATABASE)) == [[1, 2], [0]]
+
+
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
@@ -310,7 +323,9 @@ def test_npy_of_vpr_bench_lists_rows(tmp_path: Path) -> None:
         ([(0, [0]), (2, [0])], "has 2 queries, rows 0 to 2, but 2 were given"),
         ([(0, [0]), (0, [0])], "has 2 queries, rows 0 to 0, but 2 were given"),
         ([(0, [3]), (1, [0])], "query 0 has the positive 3, but the database has 3 images: use the image list"),
-        ([(0, [-1]), (1, [0])], "query 0 has the positive -1"),
+        ([(0, [-1, 1]), (1, [0])], "query 0 has the positive -1"),
+        ([(0, range(2, 5)), (1, [0])], "query 0 has the positive 4, but the database has 3 images"),
+        ([(0, range(2**50)), (1, [0])], "lists more than 1e+08 positives"),
         ([(0, [np.inf]), (1, [0])], "is not a ground truth of VPR-Bench"),
         ([(0, [2**70]), (1, [0])], "is not a ground truth of VPR-Bench"),
         ([(0, [0.5]), (1, [0])], "is not a ground truth of VPR-Bench"),
@@ -333,6 +348,50 @@ def test_npy_needs_lists_and_other_arrays_are_refused(tmp_path: Path) -> None:
         assert "is not a ground truth of VPR-Bench" in refusal(path, QUERIES, DATABASE)
     path.write_bytes(b"\x93NUMPY\x09\x00")
     assert "is not a ground truth of VPR-Bench" in refusal(path, QUERIES, DATABASE)
+
+
+def write_triple(folder: Path, *positives, names: tuple = ("gt", "qImages", "dbImages")) -> Path:
+    """Positives by row, and the lists of names beside them, as GSV-Cities has them."""
+    lists = np.empty(len(positives), dtype=object)
+    lists[:] = positives
+    np.save(folder / f"set_{names[0]}.npy", lists)
+    np.save(folder / f"set_{names[1]}.npy", np.array(["query/a.jpg", "query/b.jpg", "query/c.jpg"]))
+    np.save(folder / f"set_{names[2]}.npy", np.array([f"ref/{row}.jpg" for row in range(4)], dtype=object))
+    return folder / f"set_{names[0]}.npy"
+
+
+@pytest.mark.parametrize(
+    "names", [("gt", "qImages", "dbImages"), ("ground_truth_25m", "query_image_names", "ref_image_names")]
+)
+def test_npy_with_lists_of_names_goes_by_name(names: tuple, tmp_path: Path) -> None:
+    path = write_triple(tmp_path, np.array([0, 1]), [-1], np.array([3]), names=names)
+    truth = GroundTruth.read(path)
+    assert rows(truth) == [[0, 1], [], [3]]
+    assert (truth.query_names, truth.complete) == (("query/a.jpg", "query/b.jpg", "query/c.jpg"), True)
+    # In another order, below other folders, with other suffixes, and without some.
+    again = GroundTruth.read(path, ["c.png", "a.png"], ["set/3.png", "set/1.png", "set/2.png"])
+    assert rows(again) == [[0], [1]]
+    assert "does not know 1 of 2 images of the queries, such as query/x.jpg" in refusal(
+        path, ["query/a.jpg", "query/x.jpg"], ["ref/1.jpg"]
+    )
+
+
+def test_npy_of_msls_lists_the_queries_that_have_positives(tmp_path: Path) -> None:
+    path = write_triple(tmp_path, np.array([0, 1]), np.array([3]), names=("pIdx", "qImages", "dbImages"))
+    np.save(tmp_path / "set_qIdx.npy", np.array([2, 0]))
+    assert rows(GroundTruth.read(path)) == [[3], [], [0, 1]]
+    np.save(tmp_path / "set_qIdx.npy", np.array([2, 2]))
+    assert "does not list the positives of each query of set_qImages.npy (2 rows for 1 query)" in refusal(path)
+
+
+def test_npy_with_lists_that_do_not_fit_is_refused(tmp_path: Path) -> None:
+    assert "(2 rows for 3 queries)" in refusal(write_triple(tmp_path, [0], [1]))
+    assert "query 1 has the positive 4, but the database has 4 images" in refusal(write_triple(tmp_path, [0], [4], [1]))
+    path = write_triple(tmp_path, [0], [1], [2])
+    for names, said in ((["a", "a"], "names a twice"), ([1, 2], r"is no list of image names \(it should be an array")):
+        np.save(tmp_path / "set_dbImages.npy", np.array(names))
+        with pytest.raises(GroundTruthError, match=f"set_dbImages.npy {said}"):
+            GroundTruth.read(path)
 
 
 def test_npy_executes_nothing(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def read_array(path: str | os.PathLike, mapped: bool = False) -> np.ndarray:
 
 
 def read_object_array(path: str | os.PathLike) -> list:
-    """Reads an .npy of Python objects: nested lists of numbers, whatever mixture of lists and arrays they are in.
+    """Reads an .npy of Python objects: nested lists of numbers, in whatever mixture of lists, arrays and ranges.
 
     Such a file is a pickle. It calls nothing of NumPy: arrays and numbers become records of shape, dtype and bytes, and
     these are read only where they fit each other.
@@ -55,7 +55,7 @@ def read_object_array(path: str | os.PathLike) -> list:
                 raise ValueError(f"version {version} of the format")
             shape, _, dtype = readers[version](file)
             if not dtype.hasobject:
-                return list(read_array(path))
+                return np.atleast_1d(read_array(path)).tolist()
             found = _Records(file, encoding="latin1").load()
         if not isinstance(found, _Array) or found.shape() != shape:
             raise ValueError("its contents are not what its header says")
@@ -89,7 +89,7 @@ class _Records(pickle._Unpickler):  # type: ignore[name-defined,misc]
 
 _PARTS = {
     *(("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")),
-    *(("builtins", "bytes"), ("__builtin__", "bytes")),
+    *(("builtins", "bytes"), ("__builtin__", "bytes"), ("builtins", "range"), ("__builtin__", "xrange")),
     *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
 }
 
@@ -131,6 +131,10 @@ class _Part:
             return _Dtype(arguments[0])
         if self.name == "bytes" and not arguments:
             return b""
+        if self.name in ("range", "xrange") and 1 <= len(arguments) <= 3:
+            limits = [value for value in arguments if type(value) is int and abs(value) < 2**53]
+            if len(limits) == len(arguments):
+                return range(*limits)  # its numbers are made by who reads them
         if self.name == "_reconstruct":
             return _Array()
         if self.name == "scalar" and len(arguments) == 2 and isinstance(arguments[0], _Dtype):

@@ -13,9 +13,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ..errors import GroundTruthError
-from ..images.lists import SUFFIXES
 from ..images.names import finder
 from .registry import POSE_FORMATS
+from .rows_by_name import comparable
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +45,7 @@ class Poses:
         Raises:
             GroundTruthError: no image has a pose.
         """
-        theirs, ours = (tuple(map(_without_suffix, side)) for side in (self.names, names))
-        if len(set(theirs)) < len(set(self.names)) or len(set(ours)) < len(set(names)):
-            theirs, ours = self.names, tuple(names)  # suffixes tell images apart
+        theirs, ours = comparable(self.names, names)
         row_of = finder(source, kind, ours, theirs)
         rotations, translations = np.full((len(names), 4), np.nan), np.full((len(names), 3), np.nan)
         for theirs_row, name in enumerate(theirs):
@@ -97,12 +95,6 @@ def read_poses(paths: Iterable[Path], form: str | None = None) -> Poses:
         np.concatenate([poses.rotations for poses in read]),
         np.concatenate([poses.translations for poses in read]),
     )
-
-
-def _without_suffix(name: str) -> str:
-    """Names without the suffix of an image, if they have one."""
-    front, suffix = os.path.splitext(name)
-    return front if suffix.lower() in SUFFIXES else name
 
 
 def format_of(path: Path) -> str:

@@ -21,7 +21,7 @@ TRUTH_FILES: Registry[Any] = Registry(
     {
         ".npz": "patchvlad.places.truth_npz:NPZ",
         ".csv": "patchvlad.places.truth_csv:CSV",
-        ".npy": "patchvlad.places.truth_vpr_bench:VPR_BENCH",
+        ".npy": "patchvlad.places.truth_rows:ROWS",
     },
     error=GroundTruthError,
 )

@@ -6,12 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import GroundTruthError
+from ..errors import GroundTruthError, counted
+from ..files.archives import read_archive
 from ..files.arrays import DAMAGE
 from ..files.atomic import writing
 from ..images.names import finder
 from ..images.sides import PerhapsNames, Sides
 from .ground_truth import UNITS, GroundTruth, TruthFile, check_counts
+from .located import Located, degrees_said, in_one_frame
+
+POSE = 7  # columns of a pose: tx, ty, tz, and a quaternion
+SMALLEST = 0.1  # metres of a radius: what is smaller beside degrees is degrees too
 
 
 def read(path: Path, names: PerhapsNames, radius: float | None) -> GroundTruth:
@@ -32,20 +37,17 @@ def read(path: Path, names: PerhapsNames, radius: float | None) -> GroundTruth:
     return replace(truth, query_names=queries, database_names=database)
 
 
-def _read(path: Path, radius: float | None) -> GroundTruth:
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as values:
-            queries, database = values["utmQ"].astype(np.float64), values["utmDb"].astype(np.float64)
-            radius = float(values["posDistThr"].item()) if radius is None else radius
-            more = {name: values[name] for name in values.files if name in _OURS}
-    except DAMAGE as error:
-        raise GroundTruthError(
-            f"{path} is not a ground truth .npz with utmQ, utmDb and posDistThr ({error})"
-        ) from error
+def _read(path: Path, radius: float | None, poses: bool = False) -> GroundTruth:
+    more, (queries, database), radius = _arrays(path, radius)
     try:
         unit = str(more.get("unit", "m"))
         if unit not in UNITS:
             raise GroundTruthError(f"the unit {unit!r} is none of {', '.join(UNITS)}")
+        if "unit" not in more:  # not of ours: positions as others write them
+            queries, database = (
+                _positions(side, name, poses) for side, name in ((queries, "utmQ"), (database, "utmDb"))
+            )
+            queries, database = _metres(queries, database, radius, path)
         truth = GroundTruth.from_positions(
             _columns(queries),
             _columns(database),
@@ -59,6 +61,25 @@ def _read(path: Path, radius: float | None) -> GroundTruth:
     except (GroundTruthError, ValueError, TypeError, IndexError) as error:
         raise GroundTruthError(f"{path}: {error}") from error
     return replace(truth, query_names=names[0], database_names=names[1])
+
+
+def _arrays(path: Path, radius: float | None) -> tuple[dict[str, np.ndarray], tuple[np.ndarray, np.ndarray], float]:
+    """Our own arrays, both sides' positions, and the radius, the file's unless one is given.
+
+    Raises:
+        GroundTruthError: it is no archive, or lacks one of them.
+    """
+    needed = ("utmQ", "utmDb", *(("posDistThr",) if radius is None else ()))
+    try:
+        found, inside = read_archive(path, (*needed, *_OURS))
+        absent = [name for name in needed if name not in found]
+        if absent:
+            raise ValueError(f"it has no {', '.join(absent)}, but {', '.join(inside[:8]) or 'nothing'}")
+        sides = found["utmQ"].astype(np.float64), found["utmDb"].astype(np.float64)
+        radius = float(found["posDistThr"].item()) if radius is None else radius
+    except DAMAGE as error:
+        raise GroundTruthError(f"{path} is not a ground truth .npz with utmQ, utmDb and posDistThr: {error}") from error
+    return {name: found[name] for name in _OURS if name in found}, sides, radius
 
 
 _OURS = ("unit", "namesQ", "namesDb", "headingQ", "headingDb", "headingLimit")
@@ -86,6 +107,38 @@ def write(path: Path, truth: GroundTruth) -> None:
     np.savez_compressed(held, **arrays)  # type: ignore[arg-type]
     with writing(path) as file:
         file.write(held.getvalue())
+
+
+def _positions(side: np.ndarray, name: str, poses: bool) -> np.ndarray:
+    """(N, d) positions, d at most 3: of poses `tx ty tz q`, if they are such, the first three columns."""
+    columns = side.shape[1] if side.ndim == 2 else 1
+    if poses:
+        if columns != POSE:
+            raise GroundTruthError(f"{name} has {counted(columns, 'column')}, and poses are tx ty tz and a quaternion")
+        return side[:, :3]
+    if columns > 3:
+        kind = "as poses have. Use 'patchvlad ground-truth --from FILE --poses'" if columns == POSE else "not"
+        raise GroundTruthError(f"{name} has {columns} columns, {kind}: positions have two or three")
+    return side
+
+
+def _metres(queries: np.ndarray, database: np.ndarray, radius: float, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The same if they are metres; degrees become metres, which is said."""
+    if queries.ndim != 2 or database.ndim != 2 or queries.shape[1] != 2 or database.shape[1] != 2:
+        return queries, database
+    sides = Sides(*(_located(str(path), side) for side in (queries, database)))
+    as_said = degrees_said(sides)
+    if as_said.queries.degrees is None or as_said.database.degrees is None:
+        return queries, database
+    if radius < SMALLEST:
+        raise GroundTruthError(f"positions are degrees, and a radius of {radius:g} is none in metres: give --radius")
+    points, _ = in_one_frame(as_said)
+    return points.queries, points.database
+
+
+def _located(source: str, points: np.ndarray) -> Located:
+    names = tuple(f"row {row}" for row in range(len(points)))
+    return Located(source, names, points, ("",) * len(points), None, np.full(len(points), np.nan))
 
 
 def _columns(positions: np.ndarray) -> np.ndarray:
