@@ -87,9 +87,10 @@ def test_other_lengths_are_compared_by_cosine(tmp_path: Path, caplog: pytest.Log
     [
         (np.ones((2, 4)), "holds 2 descriptors for 3 images: use the list they are of"),
         (np.ones(3), r"holds float64 \(3,\)"),
-        (np.zeros((3, 4)), "the descriptor of a/1.jpg is zero or no number"),
-        (np.array([[1.0], [np.nan], [1]]), r"the descriptor of 2.jpg is zero or no number"),
-        (np.array([[None], [None], [None]]), "cannot be read as .npy"),
+        (np.zeros((3, 4)), "the descriptor of a/1.jpg is zero: make it again"),
+        (np.array([[1.0], [np.nan], [1]]), "the descriptor of 2.jpg is NaN or infinity"),
+        (np.array([[1.0], [1e300], [1]]), "the descriptor of 2.jpg is NaN or infinity, or numbers too large"),
+        (np.array([[None], [None], [None]]), "cannot be read as .npy .it holds Python objects instead of numbers"),
     ],
 )
 def test_arrays_that_cannot_be(array: np.ndarray, said: str, tmp_path: Path) -> None:

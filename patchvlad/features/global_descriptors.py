@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import StoreError, counted
 from ..files.arrays import read_array
 from ..files.atomic import writing
+from ..files.hdf5 import Hdf5, reading_hdf5
 from .rows import Rows
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,8 @@ def read_global_descriptors(
     values = _read_hdf5(path, names, never) if path.suffix.lower() in HDF5 else _read_npy(path, names)
     lengths = np.linalg.norm(values, axis=1)
     for row in np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))[:1]:
-        raise StoreError(f"{path}: the descriptor of {names[row]} is zero or no number: make it again")
+        said = "zero" if lengths[row] == 0 else "NaN or infinity, or numbers too large to compare"
+        raise StoreError(f"{path}: the descriptor of {names[row]} is {said}: make it again")
     if np.abs(lengths - 1).max(initial=0) > 1e-2:
         log.warning("%s: descriptors are not of unit length: they are compared by cosine", path)
     return GlobalDescriptors(tuple(names), values / lengths[:, None])
@@ -78,19 +80,14 @@ def names_in_hdf5(path: str | os.PathLike) -> tuple[tuple[str, ...], bool]:
     Raises:
         StoreError: the file cannot be read, or describes nothing.
     """
-    import h5py
-
     found: list[tuple[int, str]] = []
-
-    def note(name: str, node: object) -> None:
-        if isinstance(node, h5py.Dataset) and name.endswith(f"/{KEY}"):
-            row = node.parent.attrs.get(ROW, -1)
-            found.append((int(row) if np.ndim(row) == 0 else -1, name.removesuffix(f"/{KEY}")))
-
     try:
-        with h5py.File(path, "r") as file:
-            file.visititems(note)
-    except (OSError, RuntimeError, ValueError) as error:
+        with reading_hdf5(path) as file:
+            for name, node in file.walk():
+                if name.endswith(f"/{KEY}"):
+                    row = node.parent.attrs.get(ROW, -1)
+                    found.append((int(row) if np.ndim(row) == 0 else -1, name.removesuffix(f"/{KEY}")))
+    except ValueError as error:
         raise StoreError(f"{path} cannot be read as HDF5 ({error})") from error
     if not found:
         raise StoreError(f"{path} holds no {KEY} of any image: give hloc's global descriptors")
@@ -131,53 +128,55 @@ def _read_npy(path: Path, names: Sequence[str]) -> np.ndarray:
             f"{path} holds {counted(len(values), 'descriptor')} for {counted(len(names), 'image')}: "
             "use the list they are of"
         )
-    return values.astype(np.float32)
+    return _float32(values)
+
+
+def _float32(values: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what is too large becomes infinity, and is named
+        return values.astype(np.float32)
 
 
 def _read_hdf5(path: Path, names: Sequence[str], never: Set[str]) -> np.ndarray:
-    import h5py
-
     try:
-        with h5py.File(path, "r") as file:
-            names, prefix = _as_in(file, names, never)
+        with reading_hdf5(path) as file:
+            names, prefix = _as_in(path, file, names, never)
             rows = []
             for name in names:
-                node = file.get(f"{prefix}{name}/{KEY}")
-                if not isinstance(node, h5py.Dataset):
+                row = file.numbers(f"{prefix}{name}/{KEY}")
+                if row is None:
                     raise StoreError(f"{path} has no {KEY} of {prefix}{name}: describe all images first")
-                rows.append(np.asarray(node, dtype=np.float32).ravel())
-    except OSError as error:
+                rows.append(_float32(row).ravel())
+    except ValueError as error:
         raise StoreError(f"{path} cannot be read as HDF5 ({error})") from error
     if len({len(row) for row in rows}) > 1:
         raise StoreError(f"{path} holds descriptors of different lengths: they are of different methods")
     return np.stack(rows) if rows else np.zeros((0, 0), dtype=np.float32)
 
 
-def _as_in(file, names: Sequence[str], never: Set[str]) -> tuple[Sequence[str], str]:
+def _as_in(path: Path, file: Hdf5, names: Sequence[str], never: Set[str]) -> tuple[Sequence[str], str]:
     """Names as they are spelt there, with accents as letters of their own (NFD) or not; and the folders above all."""
-    prefix = _prefix(file, names, never)
+    prefix = _prefix(path, file, names, never)
     for form in ("NFC", "NFD") if not all(name.isascii() for name in names) else ():
-        if all(f"{prefix}{name}/{KEY}" in file for name in names):
+        if all(file.has(f"{prefix}{name}/{KEY}") for name in names):
             break
         other = [unicodedata.normalize(form, name) for name in names]
-        above = _prefix(file, other, never)
-        if all(f"{above}{name}/{KEY}" in file for name in other):
+        above = _prefix(path, file, other, never)
+        if all(file.has(f"{above}{name}/{KEY}") for name in other):
             return other, above
     return names, prefix
 
 
-def _prefix(file, names: Sequence[str], never: Set[str]) -> str:
+def _prefix(path: Path, file: Hdf5, names: Sequence[str], never: Set[str]) -> str:
     """Folders above all images, "" where they are there by their own names."""
-    if not names or f"{names[0]}/{KEY}" in file:
+    if not names or file.has(f"{names[0]}/{KEY}"):
         return ""
     first = f"{names[0]}/{KEY}"
-    found: list[str] = []
-    file.visit(lambda path: found.append(path.removesuffix(first)) if path.endswith(f"/{first}") else None)
+    found = [name.removesuffix(first) for name, _ in file.walk() if name.endswith(f"/{first}")]
     found = [prefix for prefix in found if not never & set(prefix.lower().split("/"))]
-    whole = [prefix for prefix in found if all(f"{prefix}{name}/{KEY}" in file for name in names)]
+    whole = [prefix for prefix in found if all(file.has(f"{prefix}{name}/{KEY}") for name in names)]
     if len(whole) > 1:
         raise StoreError(
-            f"{file.filename} describes {names[0]} in several folders, {', '.join(whole)}: give an image list whose "
+            f"{path} describes {names[0]} in several folders, {', '.join(whole)}: give an image list whose "
             "names begin with the folder that is meant (and --root)"
         )
     return whole[0] if whole else ""

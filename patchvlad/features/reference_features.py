@@ -142,6 +142,8 @@ def _read(path: Path) -> np.ndarray:
         raise StoreError(f"{path} is missing or damaged ({error}): extract it again") from error
     if array.dtype.kind != "f":
         raise StoreError(f"{path} holds {array.dtype}: features are floating numbers")
+    if array.size and not np.isfinite([array.min(), array.max()]).all():
+        raise StoreError(f"{path} holds NaN or infinity: extract it again")
     return array
 
 

@@ -11,6 +11,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from .npy import check_header, check_memory
+from .regular import check_file
+
 # What NumPy, zipfile and pickle raise over files that are damaged, or something else.
 DAMAGE = (
     *(OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, RuntimeError, OverflowError, MemoryError),
@@ -30,12 +33,20 @@ def read_array(path: str | os.PathLike, mapped: bool = False) -> np.ndarray:
         ValueError: it cannot be read, or is no single array.
     """
     try:
-        array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+        size = check_file(path)
+        if _is_archive(path):
+            raise ValueError("it is an archive of several arrays: save one with numpy.save")
+        header = check_header(path, size)
+        if not mapped:
+            check_memory(header.size, path)
+        return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except DAMAGE as error:
-        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
-    if not isinstance(array, np.ndarray):
-        raise ValueError("an archive of several arrays: save one with numpy.save")
-    return array
+        raise ValueError(" ".join(str(error).split())[:200] or type(error).__name__) from error
+
+
+def _is_archive(path: str | os.PathLike) -> bool:
+    with open(path, "rb") as file:
+        return file.read(2) == b"PK"
 
 
 def read_object_array(path: str | os.PathLike) -> list:
@@ -48,6 +59,7 @@ def read_object_array(path: str | os.PathLike) -> list:
         ValueError: it cannot be read, or asks for anything else.
     """
     try:
+        check_file(path, LARGEST_PICKLE)
         with open(path, "rb") as file:
             version = np.lib.format.read_magic(file)
             readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -64,6 +76,7 @@ def read_object_array(path: str | os.PathLike) -> list:
         raise ValueError(" ".join(str(error).split())[:200] or type(error).__name__) from error
 
 
+LARGEST_PICKLE = 1 << 28  # bytes of a file of objects
 SHARED = 64  # times that the parts of a file may stand in several places, on average
 DEPTH = 4  # of lists in lists: queries, positives, and an axis more each
 

@@ -24,10 +24,12 @@ from torch.nn import functional as F
 
 from ..errors import ModelError
 from ..files.atomic import writing
+from ..files.hdf5 import reading_hdf5
 from ..images.lists import ImageList
 from ..images.pixels import read_image, resize
 from ..model.backbones.base import Backbone
 from ..model.network import stack
+from ..model.tensor_sums import check_finite
 from ..model.vlad import VLAD, normalised_cells
 
 SECOND = 0.01  # weight of the second best cluster, on average, where the best has 1
@@ -132,19 +134,21 @@ def read_clusters(path: str | os.PathLike) -> Clusters:
     Raises:
         ModelError: it is not such a file.
     """
-    import h5py
-
     try:
-        with h5py.File(path, "r") as file:
-            centroids, cells = (
-                torch.from_numpy(file[name][...].astype(np.float32)) for name in ("centroids", "descriptors")
-            )
-    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        with reading_hdf5(path) as file:
+            centroids, cells = (file.numbers(name) for name in ("centroids", "descriptors"))
+    except ValueError as error:
         raise ModelError(f"{path} is not an HDF5 file of 'centroids' and 'descriptors' ({error})") from error
-    if centroids.dim() != 2 or cells.dim() != 2 or centroids.shape[1] != cells.shape[1] or not len(cells):
-        shapes = f"{tuple(centroids.shape)} and {tuple(cells.shape)}"
+    if centroids is None or cells is None:
+        absent = "centroids" if centroids is None else "descriptors"
+        raise ModelError(f"{path} holds no dataset '{absent}': give an HDF5 file of 'centroids' and 'descriptors'")
+    if centroids.ndim != 2 or cells.ndim != 2 or centroids.shape[1] != cells.shape[1] or not len(cells):
+        shapes = f"{centroids.shape} and {cells.shape}"
         raise ModelError(f"{path} holds centroids and descriptors of shapes {shapes}: they do not belong together")
-    return Clusters(centroids, cells)
+    with np.errstate(over="ignore"):  # what is too large becomes infinity, and is named
+        found = {n: torch.from_numpy(v.astype(np.float32)) for n, v in (("centroids", centroids), ("cells", cells))}
+    check_finite(path, found)
+    return Clusters(**found)
 
 
 def write_clusters(path: str | os.PathLike, clusters: Clusters) -> Path:
