@@ -9,10 +9,10 @@
 Names are imported on first use, so that `import patchvlad` costs nothing.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as of typing, whose import takes longer than all of this
 if TYPE_CHECKING:
+    from typing import Any
+
     from .errors import PatchvladError as PatchvladError
     from .evaluate.metrics import recall as recall
     from .features.extraction import extract as extract
@@ -64,9 +64,11 @@ _HOMES = {
 __all__ = sorted(_HOMES)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _HOMES:
         raise AttributeError(f"module 'patchvlad' has no attribute {name!r}")
+    import importlib
+
     return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
 
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from .commands.main import main
+from .commands.start import patchvlad
 
-sys.exit(main())
+sys.exit(patchvlad())

@@ -52,7 +52,7 @@ def test_a_full_disk_is_one_error_that_names_the_file_and_the_room(
         SINGLE[kind](tmp_path / "out.bin")
     found = re.fullmatch(
         rf"{tmp_path}/out\.\w+ cannot be written: the disk is full: it takes ([\d.]+) (kB|MB), and .* free there\. "
-        "Make room, or write elsewhere",
+        "Make room, or choose another place",
         str(caught.value),
     )
     assert found, str(caught.value)
@@ -90,7 +90,7 @@ def test_a_limit_of_the_system_is_the_same_error(tmp_path: Path) -> None:
     ("number", "said"),
     [
         (errno.EDQUOT, "your quota is used up: it takes 2.0 MB"),
-        (errno.EROFS, "the file system is read-only. Write elsewhere"),
+        (errno.EROFS, "the file system is read-only: choose another place"),
         (errno.EACCES, "you may not write there"),
         (errno.EIO, "the disk reports an error"),
     ],
@@ -123,7 +123,7 @@ def test_targets_are_checked_without_a_trace(tmp_path: Path, monkeypatch) -> Non
         check_file(tmp_path / good)
     check_folder(tmp_path / "d/e")
     check_folder(tmp_path)
-    with pytest.raises(OutputError, match=r"it is a folder, and a file should be written"):
+    with pytest.raises(OutputError, match=r"it is a folder"):
         check_file(tmp_path)
     for bad in ("file/x", "file/x/y", "loose/x"):
         with pytest.raises(OutputError, match=rf"{bad} cannot be written: a file stands where a folder should be"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..errors import ConfigError
 from .options import add_device_option, at_least
+from .outputs import FILE, add_output
 from .progress import bar
 
 if TYPE_CHECKING:
@@ -31,9 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{name}", type=kind, default=default, metavar=metavar, help=f"{said} (default: %(default)s)"
         )
-    parser.add_argument(
+    add_output(
+        parser,
         "--out",
-        type=Path,
+        FILE,
         metavar="FILE",
         help="default: NAME_WPCA<D>.safetensors (with --reference-format .pth.tar) beside the checkpoint",
     )
@@ -76,6 +78,7 @@ class Target:
 
 def whiten(checkpoint: str | Path, images: "ImageList", target: Target, device: str, **settings: Any) -> None:
     """Writes a checkpoint with whitening, and says what it wrote; `settings` are those of `add_whitening`."""
+    from ..files.room import check_file
     from ..model.checkpoints import check_reference_can_read, load_model, locate, save_model, save_reference
     from ..model.devices import usable_device
     from ..train.starting import add_whitening
@@ -86,6 +89,7 @@ def whiten(checkpoint: str | Path, images: "ImageList", target: Target, device: 
     out = target.out or path.with_name(f"{plain}_WPCA{target.components}{suffix}")
     if not out.name.endswith(suffix):
         raise ConfigError(f"--out {out}: this format's files end in {suffix}")
+    check_file(out)
     model = load_model(path, device=usable_device(device))
     if target.reference_format:
         check_reference_can_read(model)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import GroundTruthError, counted
+from .outputs import FOLDER, add_output
 
 if TYPE_CHECKING:
     from ..images.lists import ImageList
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{name}", type=Path, metavar="LIST", help="image list for other layouts; its names are relative to ROOT"
         )
-    parser.add_argument("--write", type=Path, metavar="FOLDER", help="write image lists and ground truth there")
+    add_output(parser, "--write", FOLDER, metavar="FOLDER", help="write image lists and ground truth there")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 from .options import add_matcher_option, add_model_options, preset_of
+from .outputs import FIGURE, add_output
 
 if TYPE_CHECKING:
     from ..model.network import PatchNetVLAD
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("first", type=Path, metavar="A", help="a photo")
     parser.add_argument("second", type=Path, metavar="B", help="another photo")
-    parser.add_argument("--plot", type=Path, metavar="F.png", help="draw the matches into this file")
+    add_output(parser, "--plot", FIGURE, metavar="F.png", help="draw the matches into this file")
     add_matcher_option(parser)
     add_model_options(parser)
 

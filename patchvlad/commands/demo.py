@@ -4,13 +4,15 @@ import argparse
 import shlex
 from pathlib import Path
 
+from .outputs import FOLDER, add_output
+
 EXAMPLE = "patchvlad demo --out demo"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument(
-        "--out", type=Path, default=Path("demo"), help="folder for photos and results (default: %(default)s)"
+    add_output(
+        parser, "--out", FOLDER, default=Path("demo"), help="folder for photos and results (default: %(default)s)"
     )
 
 

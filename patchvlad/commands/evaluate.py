@@ -11,6 +11,7 @@ from ..errors import ConfigError, counted
 from .counting import counting, warn_of_departures
 from .image_names import names_of
 from .options import add_counting_options, add_list_options, add_pose_options, add_scores_option, whole_numbers
+from .outputs import FIGURE, FILE, add_output
 from .progress import bar
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--query-poses", type=Path, nargs="+", metavar="F", help="true poses of queries")
     add_pose_options(parser)
-    parser.add_argument("--json", type=Path, metavar="F.json", help="the same numbers for machines")
-    parser.add_argument("--figure", type=Path, metavar="F.png", help="draw recall, precision and errors")
+    add_output(parser, "--json", FILE, metavar="F.json", help="the same numbers for machines")
+    add_output(parser, "--figure", FIGURE, metavar="F.png", help="draw recall, precision and errors")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -76,9 +77,9 @@ def run(arguments: argparse.Namespace) -> None:
         for prediction in predictions:
             evaluations.append(evaluate(prediction, truth, arguments.ks, denominator, groups, poses))
             progress(len(evaluations), len(predictions))
+    _write_evaluation(arguments, evaluations, group)  # before who reads the text may go away
     print(as_text(evaluations, group))
     _print_sources(arguments)
-    _write_evaluation(arguments, evaluations, group)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -194,6 +195,10 @@ def _print_sources(arguments: argparse.Namespace) -> None:
     if arguments.dataset:
         chosen = benchmark(arguments.dataset)
         print(f"counted as {chosen.name}, {chosen.title}: {chosen.counted}")
+    if arguments.json is not None:
+        print(f"written to {arguments.json}")
+    if arguments.figure is not None:
+        print(f"drawn into {arguments.figure}")
 
 
 def _write_evaluation(arguments: argparse.Namespace, evaluations: "list[Evaluation]", group: int) -> None:
@@ -209,7 +214,5 @@ def _write_evaluation(arguments: argparse.Namespace, evaluations: "list[Evaluati
             "predictions": [str(path) for path in arguments.predictions],
         }
         write_text(arguments.json, json.dumps(said, indent=1) + "\n")
-        print(f"written to {arguments.json}")
     if arguments.figure is not None:
         write_evaluation_figure(arguments.figure, evaluations)
-        print(f"drawn into {arguments.figure}")

@@ -8,6 +8,7 @@ from ..errors import ConfigError, counted
 from ..results.registry import PAIR_FORMATS
 from .image_names import names_of
 from .options import add_list_options, add_pose_options, add_scores_option, at_least
+from .outputs import FILE, add_output
 
 if TYPE_CHECKING:
     from ..results.predictions import Prediction
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=(*PAIR_FORMATS, "ltvl", "descriptors"),
         help="pairs for kapture, hloc or COLMAP; MSLS predictions; LTVL poses; a store's global descriptors",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="descriptors: .h5 as hloc's, or .npy")
+    add_output(parser, "--out", FILE, required=True, metavar="FILE", help="descriptors: .h5 as hloc's, or .npy")
     parser.add_argument("--stage", choices=("NetVLAD", "PatchNetVLAD"), help="of match's results (default: the last)")
     parser.add_argument("--top", type=at_least(1), metavar="N", help="images per query (default: all)")
     for side in ("query", "map"):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import counted
 from .options import add_extraction_options, add_model_options, add_root_option, preset_of
+from .outputs import FOLDER, add_output
 from .process import keep_freed_memory
 from .progress import bar
 
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("photos", type=Path, help="folder of photos, or text file with one image path per line")
     add_root_option(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="STORE", help="folder of the store")
+    add_output(parser, "--out", FOLDER, required=True, metavar="STORE", help="folder of the store")
     add_model_options(parser)
     add_extraction_options(parser)
 

@@ -7,6 +7,7 @@ from .. import __version__
 from ..errors import ConfigError
 from ..model.registry import BACKBONES, CLUSTER_WEIGHTS
 from .options import at_least
+from .outputs import FILE, add_output
 from .progress import bar
 
 EXAMPLE = "patchvlad fit photos --backbone lite --clusters 16 --components 512 --out mine.safetensors"
@@ -16,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     count, whole = at_least(1), at_least(0)
     parser.add_argument("photos", type=Path, nargs="+", help="folders of photos or list files; never the test set")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.safetensors", help="where the model goes")
+    add_output(parser, "--out", FILE, required=True, metavar="FILE.safetensors", help="where the model goes")
     add_backbone_options(parser)
     parser.add_argument(
         "--components", type=whole, default=512, metavar="D", help="length of descriptors (default: %(default)s)"

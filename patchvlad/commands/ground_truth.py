@@ -8,6 +8,7 @@ from ..errors import ConfigError, GroundTruthError, counted
 from ..places.radii import RADIUS
 from ..places.registry import SOURCES
 from .options import add_root_option, at_least
+from .outputs import FILE, add_output
 from .progress import bar
 
 log = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name in ("queries", "database"):
         parser.add_argument(f"--{name}", type=Path, required=True, metavar="X", help="photos (folder or list file)")
     add_root_option(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="G", help=".npz (positions) or .csv (names)")
+    add_output(parser, "--out", FILE, required=True, metavar="G", help=".npz (positions) or .csv (names)")
     parser.add_argument(
         "--from",
         dest="source",

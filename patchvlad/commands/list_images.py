@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import ConfigError, counted
+from .outputs import FILE, add_output
 
 EXAMPLE = "patchvlad list photos/database --out database.txt --root photos"
 
@@ -11,7 +12,7 @@ EXAMPLE = "patchvlad list photos/database --out database.txt --root photos"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("photos", type=Path, help="folder of photos; folders below it too, in natural order")
-    parser.add_argument("--out", type=Path, metavar="FILE.txt", help="default: print it")
+    add_output(parser, "--out", FILE, metavar="FILE.txt", help="default: print it")
     parser.add_argument("--root", type=Path, help="what names are relative to (default: the folder)")
 
 

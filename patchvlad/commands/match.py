@@ -19,6 +19,7 @@ from .options import (
     at_least,
     preset_of,
 )
+from .outputs import FOLDER, add_output
 from .preset import Preset, by_preset
 from .process import lone_workers
 from .progress import bar
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="X",
             help="photos (folder or list file), a store, or features of the reference",
         )
-    parser.add_argument("--out", type=Path, required=True, metavar="RESULTS", help="folder for rankings and recalls")
+    add_output(parser, "--out", FOLDER, required=True, metavar="RESULTS", help="folder for rankings and recalls")
     add_root_option(parser)
     for name in ("query", "database"):
         parser.add_argument(

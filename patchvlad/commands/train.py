@@ -12,6 +12,7 @@ from ..places.radii import Reading
 from ..train.recipes import RECIPES, Recipe, for_backbone
 from .fit import add_backbone_options
 from .options import add_device_option, add_places_options, add_workers_option, at_least, reading_of
+from .outputs import FOLDER, add_output
 from .preset import by_name
 from .progress import bar, bars
 
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     count = at_least(1)
     add_places_options(parser)
     run = parser.add_mutually_exclusive_group(required=True)
-    run.add_argument("--out", type=Path, metavar="RUN", help="folder of the new run")
+    add_output(parser, "--out", FOLDER, group=run, metavar="RUN", help="folder of the new run")
     run.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run, as it was begun")
     parser.add_argument(
         "--recipe", choices=tuple(RECIPES), default="modern", help="how to train (default: %(default)s)"
@@ -117,10 +118,12 @@ class Course:
 
 
 def _resumed(arguments: argparse.Namespace) -> "tuple[PatchNetVLAD, Course]":
+    from ..files.room import check_folder
     from ..places.training_sets import read_places
     from ..train.runs import read_run
 
     content, model = read_run(arguments.resume)
+    check_folder(arguments.resume)
     identity = content["identity"]
     kept: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in identity["reading"].items()}
     recipe, reading = Recipe(**identity["recipe"]), Reading(**kept)

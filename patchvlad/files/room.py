@@ -20,7 +20,7 @@ REFUSED = {
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "you may not write there",
     errno.EPERM: "you may not write there",
-    errno.EISDIR: "it is a folder, and a file should be written",
+    errno.EISDIR: "it is a folder",
     errno.ENOTDIR: "a file stands where a folder should be",
     errno.EEXIST: "a file stands where a folder should be",
     errno.ENAMETOOLONG: "the name is too long",
@@ -33,10 +33,10 @@ def refusal(path: str | os.PathLike, error: OSError, needed: int | None = None) 
     """The error that names a file, why it cannot be written, and the room that it takes, in bytes."""
     if error.errno in FULL:
         size = f"it takes {megabytes(needed)}" if needed else "it takes more than there is"
-        said = f"{FULL[error.errno]}: {size}, and {_free(Path(path))}. Make room, or write elsewhere"
+        said = f"{FULL[error.errno]}: {size}, and {_free(Path(path))}. Make room, or choose another place"
     else:
         why = REFUSED.get(error.errno or 0) or error.strerror or str(error)
-        said = f"{why}. Write elsewhere"
+        said = f"{why}: choose another place"
     made = OutputError(f"{path} cannot be written: {said}")
     made.errno, made.filename = error.errno, str(path)
     return made

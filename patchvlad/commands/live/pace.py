@@ -47,6 +47,8 @@ class Pace:
         """Prints a result; the line about the pace stays below it, where there is a terminal to see it."""
         self.wipe()
         print(result, flush=True)
+        if getattr(sys.stdout, "unread", False):  # a live view has no other end, see commands/streams.py
+            raise BrokenPipeError
         if time.perf_counter() - self._said >= EVERY:
             self._said = time.perf_counter()
             self._line = self.summary(short=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import MismatchError
 from ..extract import Extracting, extract_photos
+from ..outputs import FOLDER, add_output
 from ..progress import bar
 from .shared import device_of, images_of, new_parser, preset_of, run_as
 
@@ -27,8 +28,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--dataset_root_dir", type=Path, default=Path(), help="what these paths are relative to (default: this folder)"
     )
-    parser.add_argument(
-        "--output_features_dir", type=Path, default=Path("output_features"), help="where features go (%(default)s)"
+    add_output(
+        parser,
+        "--output_features_dir",
+        FOLDER,
+        default=Path("output_features"),
+        help="where features go (%(default)s)",
     )
     parser.add_argument(
         "--reference-files",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import MismatchError
 from ..match import Asking, match_stores, print_results, read_truth
+from ..outputs import FOLDER, add_output
 from ..packaged import find
 from .shared import device_of, images_of, new_parser, preset_of, run_as
 
@@ -38,9 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             help=f"extracted features of the {images}, ours or the reference's",
         )
     parser.add_argument("--ground_truth_path", type=Path, help=".npz with utmQ, utmDb and posDistThr (default: none)")
-    parser.add_argument(
+    add_output(
+        parser,
         "--result_save_folder",
-        type=Path,
+        FOLDER,
         default=Path("results"),
         help="where results go (%(default)s); predictions have two fields per line, as the reference's",
     )

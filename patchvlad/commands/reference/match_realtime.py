@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import ConfigError
@@ -20,6 +19,7 @@ from ..live.screens import NEXT, QUIT, Screen, Shown
 from ..live.threads import Threads
 from ..live.video import open_video
 from ..live.window import open_window
+from ..outputs import FILE, add_output
 from ..preset import PRESETS, Preset, read_preset
 from ..process import keep_freed_memory
 from .shared import device_of, new_parser, preset_of, run_as
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--http", type=int, metavar="PORT", help="show a page with both keys as buttons, to this machine alone"
     )
-    parser.add_argument("--video", type=Path, metavar="OUT.mp4", help="write what is shown into a video")
+    add_output(parser, "--video", FILE, metavar="OUT.mp4", help="write what is shown into a video")
     parser.add_argument("--no-window", action="store_true", help="open no window, even where there is a display")
     parser.add_argument("--every-frame", action="store_true", help="drop no frame of a video, however long it takes")
     return run_as(parser, argv, "patchvlad compare")

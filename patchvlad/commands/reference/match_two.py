@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..compare import match_photos
+from ..outputs import FOLDER, add_output
 from ..packaged import EXAMPLES, fetch, find, folder
 from .shared import device_of, new_parser, preset_of, run_as
 
@@ -17,8 +18,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.add_argument(
             f"--{which}_im_path", type=Path, help=f"an image file (default: the reference's {example}, fetched once)"
         )
-    parser.add_argument(
-        "--plot_save_path", type=Path, default=Path("results"), help="folder for patchMatchings.png (%(default)s)"
+    add_output(
+        parser,
+        "--plot_save_path",
+        FOLDER,
+        default=Path("results"),
+        help="folder for patchMatchings.png (%(default)s)",
     )
     return run_as(parser, argv, "patchvlad compare")
 

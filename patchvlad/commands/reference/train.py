@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ...places.radii import Reading
 from ...train.recipes import PAPER, Recipe, for_backbone
+from ..outputs import FOLDER, add_output
 from ..progress import bar
 from ..train import Course, run_training, tell
 from ..train_config import TrainConfig, read_train_config
@@ -32,10 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code."""
     parser = new_parser("patchnetvlad-train", "Train on Mapillary Street-level Sequences, as in the paper.", _train)
     parser.add_argument("--dataset_root_dir", type=Path, required=True, help="folder of MSLS, or what we read besides")
-    parser.add_argument("--save_path", type=Path, default=Path(), help="where runs go (default: this folder)")
-    parser.add_argument(
-        "--cache_path", type=Path, help="folder whose centroids/ keeps the clusters (default: not kept)"
-    )
+    add_output(parser, "--save_path", FOLDER, default=Path(), help="where runs go (default: this folder)")
+    add_output(parser, "--cache_path", FOLDER, help="folder whose centroids/ keeps the clusters (default: not kept)")
     parser.add_argument(
         "--cluster_path", type=Path, help=".hdf5 of centroids and descriptors (default: found by k-means)"
     )
