@@ -305,7 +305,7 @@ def test_match_takes_positions_and_a_radius(world: Path, run: Run) -> None:
     np.savez(
         "gt.npz", utmQ=np.array([[30, 0], [100, 0]]), utmDb=np.array([[10 * i, 0] for i in range(5)]), posDistThr=5
     )
-    words = match_words(world, "--ground-truth", "gt.npz")
+    words = match_words(world, "--ground-truth", "gt.npz", "--row-order", "natural")
     assert "1 without a positive counted as missed, 5 database images, positives within 5 m" in run(*words)[1]
     assert "2 queries, 5 database images, positives within 1000 m" in run(*words, "--radius", 1000)[1]
 

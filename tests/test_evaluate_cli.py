@@ -197,6 +197,7 @@ def test_several_methods_stand_side_by_side(world: Path, run: Run) -> None:
     np.save("rows.npy", np.array([[4, 2], [4, 0]]))
     out = works(
         *(run, "evaluate", world / "results", "pairs.txt", "keys.txt", "rows.npy", "rows.npy"),
+        *("--row-order", "natural"),
         *("--ground-truth", world / "photos/gt.csv", *sides(world)),
         *("--ks", "1,2", "--json", "n.json", "--figure", "f.png"),
     )

@@ -9,13 +9,21 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigError, counted
 from .counting import counting, warn_of_departures
-from .image_names import names_of
-from .options import add_counting_options, add_list_options, add_pose_options, add_scores_option, whole_numbers
+from .image_names import names_of, read_descriptors, row_order_of
+from .options import (
+    add_counting_options,
+    add_list_options,
+    add_pose_options,
+    add_row_order_option,
+    add_scores_option,
+    whole_numbers,
+)
 from .outputs import FIGURE, FILE, add_output
 from .progress import bar
 
 if TYPE_CHECKING:
     from ..evaluate.report import Evaluation
+    from ..images.row_order import RowOrder
     from ..images.sides import PerhapsNames
     from ..places.ground_truth import GroundTruth
     from ..places.poses import Poses
@@ -37,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--ground-truth", type=Path, metavar="G", help=".npz, .csv, or VPR-Bench's .npy")
     add_list_options(parser)
+    add_row_order_option(parser)
     add_scores_option(parser)
     parser.add_argument("--radius", type=float, metavar="M", help="metres within which images are positives (for .npz)")
     parser.add_argument(
@@ -99,7 +108,8 @@ def _predictions(
     from ..results.predictions import Asked, read_predictions
 
     names = names_of(arguments, arguments.predictions)
-    truth = _truth(arguments, names, denominator)
+    order = row_order_of(arguments)
+    truth = _truth(arguments, names, order, denominator)
     if truth is not None:
         asked = Asked.by(truth)
     elif arguments.predictions:
@@ -108,13 +118,13 @@ def _predictions(
         raise ConfigError("descriptors need a ground truth: give --ground-truth")
     predictions: list[Prediction] = []
     for path in arguments.predictions:
-        found, asked = read_predictions(path, asked, arguments.scores)
+        found, asked = read_predictions(path, asked, arguments.scores, order)
         predictions += found
     if truth is not None and not asked.complete:
         log.warning(
             "the database is taken to be what is named (%s): --database gives all", counted(asked.counts[1], "image")
         )
-    predictions += [_search(pair, asked, max(arguments.ks) * group) for pair in arguments.descriptors or ()]
+    predictions += [_search(pair, asked, order, max(arguments.ks) * group) for pair in arguments.descriptors or ()]
     if asked.database is not None:  # later predictions may have named more images
         predictions = [replace(p, ranking=replace(p.ranking, database_names=asked.database)) for p in predictions]
     if truth is not None:
@@ -125,30 +135,30 @@ def _predictions(
     return _told_apart(predictions), truth, asked
 
 
-def _truth(arguments: argparse.Namespace, names: "PerhapsNames", denominator: str) -> "GroundTruth | None":
+def _truth(
+    arguments: argparse.Namespace, names: "PerhapsNames", order: "RowOrder", denominator: str
+) -> "GroundTruth | None":
     from ..places.benchmarks import benchmark
     from ..places.ground_truth import GroundTruth
 
     if arguments.ground_truth is None:
         return None
-    truth = GroundTruth.read(arguments.ground_truth, names.queries, names.database, arguments.radius)
+    truth = GroundTruth.read(arguments.ground_truth, names.queries, names.database, arguments.radius, order)
     warn_of_departures(arguments, truth, denominator)
     if arguments.dataset and benchmark(arguments.dataset).truth == "frames":  # the reference's .npz cannot say so
         return replace(truth, unit="frames")
     return truth
 
 
-def _search(pair: tuple[Path, Path], asked: "Asked", k: int) -> "Prediction":
+def _search(pair: tuple[Path, Path], asked: "Asked", order: "RowOrder", k: int) -> "Prediction":
     """Retrieval by another method's global descriptors."""
-    from ..features.global_descriptors import read_global_descriptors
-    from ..images.names import FOLDERS
+    from ..images.sides import Sides
     from ..results.predictions import Prediction
     from ..search.retrieval import retrieve
 
     if asked.queries is None or asked.database is None or not asked.complete:
         raise ConfigError("descriptors are in the order of their images: give the lists with --queries and --database")
-    queries = read_global_descriptors(pair[0], asked.queries, FOLDERS["database"])
-    database = read_global_descriptors(pair[1], asked.database, FOLDERS["queries"])
+    queries, database = read_descriptors(pair, Sides(asked.queries, asked.database), order)
     ranking = retrieve(queries, database, min(k, max(len(database), 1)))
     return Prediction(pair[0].stem, ranking, True)
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigError, counted
 from ..results.registry import PAIR_FORMATS
-from .image_names import names_of
-from .options import add_list_options, add_pose_options, add_scores_option, at_least
+from .image_names import names_of, row_order_of
+from .options import add_list_options, add_pose_options, add_row_order_option, add_scores_option, at_least
 from .outputs import FILE, add_output
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{side}-prefix", default="", metavar="P/", help=f"put before the names of {side} images (default: none)"
         )
     add_list_options(parser)
+    add_row_order_option(parser)
     add_scores_option(parser)
     add_pose_options(parser)
     parser.add_argument(
@@ -97,9 +98,8 @@ def _chosen(arguments: argparse.Namespace) -> "Prediction":
     """The stage asked for, else the last."""
     from ..results.predictions import Asked, read_predictions
 
-    found, _ = read_predictions(
-        arguments.source, Asked.about(arguments.source, names_of(arguments, [arguments.source])), arguments.scores
-    )
+    asked = Asked.about(arguments.source, names_of(arguments, [arguments.source]))
+    found, _ = read_predictions(arguments.source, asked, arguments.scores, row_order_of(arguments))
     by_stage = {prediction.stage or prediction.name: prediction for prediction in found}
     if arguments.stage is None:
         return found[-1]

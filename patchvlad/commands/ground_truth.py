@@ -7,7 +7,7 @@ from pathlib import Path
 from ..errors import ConfigError, GroundTruthError, counted
 from ..places.radii import RADIUS
 from ..places.registry import SOURCES
-from .options import add_root_option, at_least
+from .options import add_root_option, add_row_order_option, at_least
 from .outputs import FILE, add_output
 from .progress import bar
 
@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name in ("queries", "database"):
         parser.add_argument(f"--{name}", type=Path, required=True, metavar="X", help="photos (folder or list file)")
     add_root_option(parser)
+    add_row_order_option(parser)
     add_output(parser, "--out", FILE, required=True, metavar="G", help=".npz (positions) or .csv (names)")
     parser.add_argument(
         "--from",
@@ -74,6 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
             heading_limit=arguments.heading_limit,
             frames=arguments.frames,
             frame_step=arguments.frame_step,
+            row_order=arguments.row_order,
             progress=progress,
         )
     both = {queries.path(row).resolve() for row in range(len(queries))} & {

@@ -10,12 +10,14 @@ from .. import __version__
 from ..errors import ConfigError, GroundTruthError, MismatchError
 from .counting import counting, warn_of_departures
 from .extract import Extracting, extract_photos
+from .image_names import read_descriptors, row_order_of
 from .options import (
     add_counting_options,
     add_extraction_options,
     add_matcher_option,
     add_model_options,
     add_root_option,
+    add_row_order_option,
     at_least,
     preset_of,
 )
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from ..features.global_descriptors import GlobalDescriptors
     from ..features.store import FeatureStore
     from ..images.lists import ImageList
+    from ..images.row_order import RowOrder
     from ..images.sides import Names, Sides
     from ..places.ground_truth import GroundTruth
     from ..results.folder import Making, Results
@@ -50,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
     add_output(parser, "--out", FOLDER, required=True, metavar="RESULTS", help="folder for rankings and recalls")
     add_root_option(parser)
+    add_row_order_option(parser)
     for name in ("query", "database"):
         parser.add_argument(
             f"--{name}-list", type=Path, metavar="LIST", help="image list of features that the reference extracted"
@@ -103,7 +107,8 @@ def run(arguments: argparse.Namespace) -> None:
         preset.description.check_store(store, preset.name)
     names: Names = sources.map(lambda side: side.names)
     check_free(arguments.out, names, arguments.overwrite)
-    truth = read_truth(arguments.ground_truth, arguments.radius, names)
+    order = row_order_of(arguments)
+    truth = read_truth(arguments.ground_truth, arguments.radius, names, order)
     group, denominator = counting(arguments)
     warn_of_departures(arguments, truth, denominator)
     plan = preset.to_search(
@@ -113,10 +118,11 @@ def run(arguments: argparse.Namespace) -> None:
         group=group,
     )
     check_whole_groups(len(names.database), group)
-    descriptors = _other_descriptors(arguments, names)
+    other = arguments.descriptors
+    descriptors = None if other is None else read_descriptors(other, names, order)
     described = _described(sources, preset, stores_of(arguments.out), arguments)
     device = usable_device(arguments.device)
-    asked = Asking(preset, plan, truth, denominator, arguments.out, descriptors, device)
+    asked = Asking(preset, plan, truth, denominator, arguments.out, descriptors, device, order=order)
     results, drawn = match_stores(described, asked, _drawing(arguments, preset, plan, sources, described))
     print_results(results)
     figures = f", {len(drawn)} pictures in {drawn[0].parent}" if drawn else ""
@@ -141,24 +147,15 @@ def _source(path: Path, listed: Path | None, preset: Preset, root: Path | None) 
     return FeatureStore(path) if is_store(path) else ImageList.read_either(path, root)
 
 
-def read_truth(path: Path | None, radius: float | None, names: "Names") -> "GroundTruth | None":
+def read_truth(
+    path: Path | None, radius: float | None, names: "Names", order: "RowOrder | None" = None
+) -> "GroundTruth | None":
     """Reads the ground truth of images of these names, if there is one; `radius` in metres overrides the file's."""
     from ..places.ground_truth import GroundTruth
 
     if path is None and radius is not None:
         raise GroundTruthError("a radius means nothing without a ground truth: give both")
-    return None if path is None else GroundTruth.read(path, names.queries, names.database, radius)
-
-
-def _other_descriptors(arguments: argparse.Namespace, names: "Names") -> "Sides[GlobalDescriptors] | None":
-    from ..features.global_descriptors import read_global_descriptors
-    from ..images.names import FOLDERS
-    from ..images.sides import Sides
-
-    if arguments.descriptors is None:
-        return None
-    others = FOLDERS["database"], FOLDERS["queries"]
-    return Sides(*map(read_global_descriptors, arguments.descriptors, names, others))
+    return None if path is None else GroundTruth.read(path, names.queries, names.database, radius, order)
 
 
 def _described(
@@ -227,6 +224,7 @@ class Asking:
         descriptors: of another method, which retrieve in place of the stores' own.
         device: where patch descriptors are compared.
         reference_root: writes pairs as the reference does, see `write_results`.
+        order: of the images that rows of the plan's candidates stand for.
     """
 
     preset: Preset
@@ -237,6 +235,7 @@ class Asking:
     descriptors: "Sides[GlobalDescriptors] | None" = None
     device: str = "cpu"
     reference_root: str | None = None
+    order: "RowOrder | None" = None
 
 
 def match_stores(
@@ -262,6 +261,7 @@ def match_stores(
             device=asked.device,
             workers=workers,
             progress=progress,
+            order=asked.order,
         )
     stages = {RETRIEVED: found.retrieved} | ({} if found.reranked is None else {RERANKED: found.reranked})
     recalls = {}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..features.registry import STORE_DTYPES
+from ..images.sides import ROW_ORDERS
 from ..model.registry import PRECISIONS
 from ..places.radii import Reading
 from ..places.registry import POSE_FORMATS
@@ -93,6 +94,16 @@ def preset_of(arguments: argparse.Namespace, *stores: "FeatureStore") -> Preset:
 def add_root_option(parser: argparse.ArgumentParser) -> None:
     """Where the photos of list files lie."""
     parser.add_argument("--root", type=Path, help="what paths in list files are relative to (default: their folder)")
+
+
+def add_row_order_option(parser: argparse.ArgumentParser) -> None:
+    """Which images the rows of files stand for."""
+    parser.add_argument(
+        "--row-order",
+        choices=ROW_ORDERS,
+        help="in which order files of rows (.npy, .npz without names) have the images of folders and stores: natural "
+        "is 2 before 10, sorted is alphabetical (default: asked for where the two differ)",
+    )
 
 
 def add_workers_option(parser: argparse.ArgumentParser) -> None:

@@ -39,6 +39,16 @@ class GlobalDescriptors:
     def __len__(self) -> int:
         return len(self.names)
 
+    def of(self, names: Sequence[str]) -> "GlobalDescriptors":
+        """The same of these images, all or some of its own, in their order."""
+        if tuple(names) == self.names:
+            return self
+        row_of = {name: row for row, name in enumerate(self.names)}
+        rows = [row_of[name] for name in names]
+        never = set(self.unreadable)
+        unreadable = tuple(new for new, row in enumerate(rows) if row in never)
+        return GlobalDescriptors(tuple(names), self.global_[rows], unreadable)
+
 
 def read_global_descriptors(
     path: str | os.PathLike, names: Sequence[str], never: Set[str] = frozenset()

@@ -5,7 +5,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from natsort import natsorted
@@ -21,10 +21,17 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", "
 
 @dataclass(frozen=True)
 class ImageList:
-    """Images below one root; `names` are relative paths, in the order of their rows everywhere else."""
+    """Images below one root.
+
+    Attributes:
+        root: the folder.
+        names: relative paths, in the order of their rows everywhere else.
+        given: whether somebody has given this order; that of a folder is natural.
+    """
 
     root: Path
     names: tuple[str, ...]
+    given: bool = field(default=True, compare=False)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -48,7 +55,7 @@ class ImageList:
         if path.is_dir():
             if root is not None:
                 raise ImageError(f"{path} is a folder: a root goes with a list file only")
-            return cls(path, _names_below(path))
+            return cls(path, _names_below(path), given=False)
         if not path.is_file():
             raise ImageError(
                 f"{path} does not exist: give a folder of photos or a text file with one image path per line"
@@ -84,7 +91,7 @@ class ImageList:
             above = Path(os.path.abspath(self.root)).relative_to(os.path.abspath(root))
         except ValueError:  # links may lead there all the same
             above = self.root.resolve().relative_to(root.resolve())
-        return ImageList(root, tuple((above / name).as_posix() for name in self.names))
+        return ImageList(root, tuple((above / name).as_posix() for name in self.names), self.given)
 
     @classmethod
     def join(cls, lists: "Sequence[ImageList]") -> "ImageList":

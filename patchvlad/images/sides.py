@@ -8,6 +8,7 @@ One = TypeVar("One", covariant=True)
 Other = TypeVar("Other")
 
 KINDS = ("queries", "database")
+ROW_ORDERS = ("natural", "sorted")  # of the images that rows of a file stand for
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import GroundTruthError, counted
+from ..images.row_order import RowOrder
 from ..images.sides import PerhapsNames, Sides
 from .nearby import check_headings, label_points, looking_alike, within
 from .registry import TRUTH_FILES
@@ -133,6 +134,33 @@ class GroundTruth:
                 )
         return cls(arrays, database, protocol)
 
+    def of(self, query_names: Sequence[str], database_names: Sequence[str]) -> "GroundTruth":
+        """The same of these images, all or some of its own, in their order.
+
+        Raises:
+            GroundTruthError: it does not know one of them.
+        """
+        rows = []
+        for own, wanted in ((self.query_names, query_names), (self.database_names, database_names)):
+            row_of = {name: row for row, name in enumerate(own or ())}
+            strange = [name for name in wanted if name not in row_of]
+            if strange:
+                raise GroundTruthError(f"the ground truth says nothing of {strange[0]}")
+            rows.append(np.array([row_of[name] for name in wanted], dtype=np.int64))
+        new_row = np.full(self.database, -1, dtype=np.int64)
+        new_row[rows[1]] = np.arange(len(rows[1]))
+        positives = (new_row[self.positives[row]] for row in rows[0])
+        chosen = lambda pair: None if pair is None else (pair[0][rows[0]], pair[1][rows[1]])  # noqa: E731
+        return replace(
+            self,
+            positives=tuple(np.sort(some[some >= 0]) for some in positives),
+            database=len(rows[1]),
+            query_names=tuple(query_names),
+            database_names=tuple(database_names),
+            points=chosen(self.points),
+            headings=chosen(self.headings),
+        )
+
     def named(self, query_names: Sequence[str], database_names: Sequence[str]) -> "GroundTruth":
         """The same of images of these names.
 
@@ -149,6 +177,7 @@ class GroundTruth:
         query_names: Sequence[str] | None = None,
         database_names: Sequence[str] | None = None,
         radius: float | None = None,
+        order: RowOrder | None = None,
     ) -> "GroundTruth":
         """Reads a ground truth: .npz (the reference's or ours), .csv of query and positives, or VPR-Bench's .npy.
 
@@ -159,6 +188,7 @@ class GroundTruth:
                 ("queries/1.jpg" for "1.jpg"); without names given, those of the csv count, and the database may hold
                 more.
             radius: in metres or frames, overrides an .npz's posDistThr.
+            order: of the images that rows of a file without names stand for; None takes them as they are given.
 
         Raises:
             GroundTruthError: no such file, another kind of file, or one of other images.
@@ -170,7 +200,13 @@ class GroundTruth:
         file = TRUTH_FILES[kind if kind in TRUTH_FILES else ".npz"]
         if file.lists_positives and radius is not None:
             raise GroundTruthError(f"{path} lists positives: a radius does not apply")
-        truth = file.read(path, Sides(query_names, database_names), radius)
+        names: PerhapsNames = Sides(query_names, database_names)
+        truth = file.read(path, names, radius)
+        if order is not None and file.by_row(path):
+            rows = order.names(path, names)
+            if query_names is not None and database_names is not None:
+                truth = replace(truth, query_names=rows.queries, database_names=rows.database)
+                truth = truth.of(query_names, database_names)
         if truth.complete:
             truth.check_telling(path)
         return truth
@@ -215,11 +251,13 @@ class TruthFile:
         read: (path, names of the images, radius or None) -> GroundTruth.
         write: (path, GroundTruth); None where files of the kind are not written.
         lists_positives: whether a radius means nothing.
+        by_row: (path) -> whether the file gives rows, and does not name the images that they stand for.
     """
 
     read: Callable[[Path, PerhapsNames, float | None], GroundTruth]
     write: Callable[[Path, GroundTruth], None] | None = None
     lists_positives: bool = False
+    by_row: Callable[[Path], bool] = lambda _: False
 
 
 def check_writable(path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import GroundTruthError, counted
 from ..images.lists import ImageList
+from ..images.row_order import RowOrder
 from ..images.sides import Sides
 from . import position_tables as tables
 from .ground_truth import GroundTruth
@@ -26,6 +27,7 @@ def make_ground_truth(
     heading_limit: float | None = None,
     frames: float | None = None,
     frame_step: int = 1,
+    row_order: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> GroundTruth:
     """Finds the positives of every query.
@@ -40,6 +42,8 @@ def make_ground_truth(
         frames: instead of a source: the images of both lists are frames of the same drive in the same order, and
             positives are at most so many frames apart.
         frame_step: database frames from one query to the next.
+        row_order: of folders, which order the rows of a file without names are in, "natural" or "sorted"; None where
+            both are the same, or lists give it.
         progress: called with (photos read, photos in all) where EXIF is read.
 
     Raises:
@@ -66,7 +70,8 @@ def make_ground_truth(
             ) from error
     images = Sides(queries, database)
     if not isinstance(source, str):
-        return _from_files(source, images, radius, heading_limit)
+        order = RowOrder(row_order, images.map(lambda side: side.given))
+        return _from_files(source, images, radius, heading_limit, order)
     said = {"names": "file names", "exif": "EXIF GPS", "msls": "MSLS"}.get(source, source)
     return _within(SOURCES[source](images, progress), images, radius, heading_limit, said)
 
@@ -88,12 +93,16 @@ def _within(
 
 
 def _from_files(
-    files: Sequence[Path], images: Sides[ImageList], radius: float | None, heading_limit: float | None
+    files: Sequence[Path],
+    images: Sides[ImageList],
+    radius: float | None,
+    heading_limit: float | None,
+    order: RowOrder,
 ) -> GroundTruth:
     csvs = [path for path in files if path.suffix.lower() == ".csv"]
     columns = {name for path in csvs for row in tables.read_table(path, ())[:1] for name in row}
     if {"query", "positives"} <= columns or len(csvs) < len(files):
-        return _from_truth(files, images, radius, heading_limit)
+        return _from_truth(files, images, radius, heading_limit, order)
     said = ", ".join(path.name for path in csvs)
     if "place" in columns and columns & {"lat", "easting"} and len(csvs) > 1:
         raise GroundTruthError(f"{said} hold labels and positions: give tables of one kind")
@@ -112,12 +121,16 @@ def _from_files(
 
 
 def _from_truth(
-    files: Sequence[Path], images: Sides[ImageList], radius: float | None, heading_limit: float | None
+    files: Sequence[Path],
+    images: Sides[ImageList],
+    radius: float | None,
+    heading_limit: float | None,
+    order: RowOrder,
 ) -> GroundTruth:
     """A file that says by itself what the positives are."""
     if len(files) > 1:
         raise GroundTruthError(f"{files[0]} is a ground truth by itself: give no other file beside it")
-    truth = GroundTruth.read(files[0], images.queries.names, images.database.names, radius)
+    truth = GroundTruth.read(files[0], images.queries.names, images.database.names, radius, order)
     if heading_limit is None or truth.heading_limit == heading_limit:
         return truth
     raise GroundTruthError(f"{files[0]} says no headings, so they cannot be limited to {heading_limit:g} degrees")

@@ -1,6 +1,8 @@
 """Ground truth in .npz: the reference's utmQ, utmDb and posDistThr, and beside them what we add."""
 
 import io
+import zipfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,18 +25,35 @@ def read(path: Path, names: PerhapsNames, radius: float | None) -> GroundTruth:
     """Reads positions and checks that they are of the images given, if any; `radius` overrides the file's."""
     truth = _read(path, radius)
     own = Sides(truth.query_names, truth.database_names)
-    for (side, given), known in zip(names.items(), own, strict=True):
-        if given is not None and known is not None and len(given) == len(known):
-            row_of = finder(path, side, given, known, exchanging=False)
-            other = [name for row, name in enumerate(known) if row_of(name) != row]
-            if other:
-                raise GroundTruthError(
-                    f"{path} is of other {side}, or in another order: {other[0]} is not where it should be. "
-                    "Use the image list that the ground truth was made for"
-                )
-    check_counts(path, truth, names)
-    queries, database = (known if given is None else tuple(given) for given, known in zip(names, own, strict=True))
-    return replace(truth, query_names=queries, database_names=database)
+    wanted = Sides(*(known if given is None else tuple(given) for given, known in zip(names, own, strict=True)))
+    if own.queries is None or own.database is None or wanted.queries is None or wanted.database is None:
+        check_counts(path, truth, names)
+        return replace(truth, query_names=wanted.queries, database_names=wanted.database)
+    met = Sides(
+        _met(path, "queries", wanted.queries, own.queries), _met(path, "database", wanted.database, own.database)
+    )
+    try:
+        return replace(truth, query_names=met.queries, database_names=met.database).of(*wanted)
+    except GroundTruthError as error:
+        raise GroundTruthError(
+            f"{path} is of other images ({error}): use the image list that the ground truth was made for"
+        ) from error
+
+
+def _met(path: Path, kind: str, wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """The names that a file knows, as they are wanted; those of others have a character that no name has."""
+    row_of = finder(path, kind, wanted, known, exchanging=False)
+    rows = [row_of(name) for name in known]
+    return tuple(f"\n{name}" if row is None else wanted[row] for row, name in zip(rows, known, strict=True))
+
+
+def by_row(path: Path) -> bool:
+    """Whether the file does not name its images."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return not {"namesQ.npy", "namesDb.npy"} <= set(archive.namelist())
+    except DAMAGE:
+        return False  # which reading it will say
 
 
 def _read(path: Path, radius: float | None, poses: bool = False) -> GroundTruth:
@@ -146,4 +165,4 @@ def _columns(positions: np.ndarray) -> np.ndarray:
     return positions[:, None] if positions.ndim == 1 else positions
 
 
-NPZ = TruthFile(read, write)
+NPZ = TruthFile(read, write, by_row=by_row)

@@ -149,4 +149,4 @@ def _names(path: Path) -> tuple[str, ...]:
     return names
 
 
-ROWS = TruthFile(read, lists_positives=True)
+ROWS = TruthFile(read, lists_positives=True, by_row=lambda path: _lists_beside(path) is None)

@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import GroundTruthError, counted
 from ..files.arrays import read_array
 from ..images.names import Finder, finder
+from ..images.row_order import RowOrder
 from ..images.sides import PerhapsNames, Sides
 from ..places.ground_truth import GroundTruth
 from ..search.ranking import Ranking
@@ -85,7 +86,7 @@ class Asked:
 
 
 def read_predictions(
-    path: str | os.PathLike, asked: Asked, scores: str | None = None
+    path: str | os.PathLike, asked: Asked, scores: str | None = None, order: RowOrder | None = None
 ) -> tuple[list[Prediction], Asked]:
     """Reads what one or, from a folder of results, several methods predict.
 
@@ -93,6 +94,7 @@ def read_predictions(
         path: a file of one of the formats above, or the folder that `match` wrote.
         asked: the images that are meant.
         scores: what the scores of a file of pairs are, see `registry.SCORES`; None finds out.
+        order: of the images that rows in an .npy stand for; None takes them as they are asked for.
 
     Returns:
         predictions, and what was asked for with the images that only the predictions name behind its own, if it does
@@ -107,7 +109,7 @@ def read_predictions(
     if not path.is_file():
         raise GroundTruthError(f"{path} does not exist: give predictions, or the folder that 'patchvlad match' wrote")
     if path.suffix.lower() == ".npy":
-        return [_from_rows(path, asked)], asked
+        return [_from_rows(path, asked, order or RowOrder(given=Sides(True, True)))], asked
     if asked.queries is None or asked.database is None:
         raise GroundTruthError(
             f"{path} names images, and the ground truth does not: give the image lists with --queries and --database"
@@ -156,7 +158,9 @@ def _with_confidences(prediction: Prediction, folder: Path, asked: Asked) -> Pre
     return replace(prediction, ranking=replace(prediction.ranking, confidences=other.scores), comparable=True)
 
 
-def _from_rows(path: Path, asked: Asked) -> Prediction:
+def _from_rows(path: Path, asked: Asked, order: RowOrder) -> Prediction:
+    if not asked.complete:
+        raise GroundTruthError(f"{path} gives rows of the whole database, which is not known: give it with --database")
     queries, database = asked.counts
     try:
         rows = read_array(path)
@@ -171,8 +175,11 @@ def _from_rows(path: Path, asked: Asked) -> Prediction:
             f"{rows.max(initial=0)}, but the ground truth {counted(queries, 'query', 'queries')} and "
             f"{counted(database, 'database image')}: they do not belong together"
         )
-    names = asked.queries or tuple(map(str, range(queries))), asked.database or tuple(map(str, range(database)))
-    return Prediction(path.stem, Ranking(rows, _no_scores(rows), *names))
+    names = Sides(asked.queries or tuple(map(str, range(queries))), asked.database or tuple(map(str, range(database))))
+    said = order.names(path, Sides(asked.queries, asked.database))
+    by_row = [tuple(own or name) for own, name in zip(said, names, strict=True)]
+    ranking = Ranking(rows, _no_scores(rows), by_row[0], by_row[1])
+    return Prediction(path.stem, ranking.of(*names))
 
 
 # --- names to rows --------------------------------------------------------------------------------------------------

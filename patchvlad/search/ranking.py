@@ -31,6 +31,15 @@ class Ranking:
         confidences = None if self.confidences is None else self.confidences[:, :k]
         return replace(self, indices=self.indices[:, :k], scores=self.scores[:, :k], confidences=confidences)
 
+    def of(self, query_names: tuple[str, ...], database_names: tuple[str, ...]) -> "Ranking":
+        """The same where the images of both sides, which are the same ones, stand in another order."""
+        row_of = {name: row for row, name in enumerate(self.query_names)}
+        queries = [row_of[name] for name in query_names]
+        new_row = {name: row for row, name in enumerate(database_names)}
+        rows = np.array([*(new_row[name] for name in self.database_names), -1], dtype=np.int64)  # -1 stays
+        confidences = None if self.confidences is None else self.confidences[queries]
+        return Ranking(rows[self.indices[queries]], self.scores[queries], query_names, database_names, confidences)
+
     def best_per_group(self, groups: np.ndarray) -> "Ranking":
         """Keeps of each group of database images (the cut-outs of one panorama) the first in each query's ranking.
 

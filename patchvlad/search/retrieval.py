@@ -1,6 +1,7 @@
 """Candidates by global descriptor: for each query the database images of highest dot product."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 
@@ -8,6 +9,8 @@ from ..errors import ConfigError, MismatchError, counted
 from ..features.global_descriptors import GlobalDescriptors
 from ..features.store import FeatureStore
 from ..files.arrays import read_array
+from ..images.row_order import RowOrder
+from ..images.sides import Names, Sides
 from .ranking import Ranking
 from .registry import INDEXES
 
@@ -55,8 +58,15 @@ def retrieve(
     return found
 
 
-def read_candidates(path: str | os.PathLike, queries: FeatureStore, database: FeatureStore) -> Ranking:
+def read_candidates(
+    path: str | os.PathLike, queries: FeatureStore, database: FeatureStore, order: RowOrder | None = None
+) -> Ranking:
     """Reads candidates chosen by other means: an .npy of (Q, k) rows of the database, -1 for none; scores fall by rank.
+
+    Args:
+        path: the file.
+        queries, database: stores.
+        order: of the images that rows stand for; None is that of the stores.
 
     Raises:
         MismatchError: the file is none, or does not fit the stores.
@@ -75,4 +85,6 @@ def read_candidates(path: str | os.PathLike, queries: FeatureStore, database: Fe
         )
     ranks = np.broadcast_to(-np.arange(indices.shape[1], dtype=np.float32), indices.shape)
     scores = np.where(indices >= 0, ranks, -np.inf).astype(np.float32)
-    return Ranking(indices.astype(np.int64), scores, queries.names, database.names)
+    names: Names = Sides(queries.names, database.names)
+    said = names if order is None else order.names(Path(path), names).map(lambda side: tuple(side or ()))
+    return Ranking(indices.astype(np.int64), scores, said.queries, said.database).of(*names)

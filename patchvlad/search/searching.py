@@ -9,6 +9,7 @@ import numpy as np
 from ..errors import ConfigError
 from ..features.global_descriptors import GlobalDescriptors
 from ..features.store import FeatureStore
+from ..images.row_order import RowOrder
 from ..images.sides import Sides
 from ..model.network import Descriptors
 from .matchers.base import Matcher, PatchMatcher
@@ -47,6 +48,7 @@ def search(
     device: str = "cpu",
     workers: Workers | None = None,
     progress: Callable[[int, int], None] | None = None,
+    order: RowOrder | None = None,
 ) -> Found:
     """Finds every query in the database.
 
@@ -57,11 +59,12 @@ def search(
         device: where patch descriptors are compared.
         workers: threads that score candidates, see `rerank`.
         progress: called after each query that is re-ranked.
+        order: of the images that rows of a file of candidates stand for; None is that of the stores.
     """
     plan.check()
     started = time.perf_counter()
     if plan.candidates_file:
-        retrieved = read_candidates(plan.candidates_file, stores.queries, stores.database)
+        retrieved = read_candidates(plan.candidates_file, stores.queries, stores.database, order)
     else:
         asked = stores if descriptors is None else descriptors
         k = min(plan.candidates, max(len(stores.database), 1))
