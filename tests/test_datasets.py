@@ -213,3 +213,19 @@ def test_headings_of_gsv_cities_are_read(tmp_path: Path) -> None:
     write(tmp_path / "Dataframes" / "London.csv", header + "\n".join(rows))
     training, _ = read_places(tmp_path, Reading(validation=0, heading_limit=40))
     assert [rows.tolist() for rows in training.positives] == [[1], [0], []]
+
+
+@pytest.mark.slow
+def test_300_000_rows_take_seconds(tmp_path: Path) -> None:
+    """In processor time: less than 10 s on any machine of these years, however busy it is."""
+    import time
+
+    generator = np.random.default_rng(0)
+    where = generator.uniform(0, 30e3, (300_000, 2)) + (6.8e5, 5.33e6)
+    lines = [f"city/{row % 100}/{row}.jpg,{x:.2f},{y:.2f},32N,{row % 360}" for row, (x, y) in enumerate(where)]
+    write(tmp_path / "x.csv", "\n".join(["image,easting,northing,zone,heading", *lines]))
+    before = time.process_time()
+    training, validation = read_places(tmp_path / "x.csv")
+    said = training.describe() + validation.describe()
+    assert "270000 photos" in said
+    assert time.process_time() - before < 10

@@ -429,6 +429,27 @@ def test_queries_and_database_of_equal_file_names_in_one_table(tmp_path: Path) -
         assert from_table([table], listed, kind).degrees[:, 0].tolist() == [north, north + 1, north + 2]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "filename;latitude;longitude\n1.jpg;48,5;-11,25\n",
+        "sep=;\nfilename;latitude;longitude\n1.jpg;48.5;-11.25\n",
+        "name\tlat\tlng\n1.jpg\t48.5\t-11.25\n",
+        "id,name,filename,gps_latitude,long\n7,x,1.jpg,48.5,-11.25\n",
+        '"File_Name","Latitude","Longitude"\r\n"1.jpg","48.5","-11.25"\r\n',
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_tables_as_spreadsheets_write_them(text: str, encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_bytes(text.encode(encoding))
+    assert from_table([tmp_path / "p.csv"], images("1.jpg"), "database").degrees.tolist() == [[48.5, -11.25]]
+
+
+def test_a_comma_in_a_table_with_commas_is_no_decimal_one(tmp_path: Path) -> None:
+    table = write(tmp_path / "p.csv", 'image,easting,northing\n1.jpg,"584,744","4,476"\n')
+    assert np.isnan(from_table([table], images("1.jpg"), "database").utm).all()
+
+
 def test_columns_go_by_several_names_and_lines_must_agree(tmp_path: Path) -> None:
     table = write(tmp_path / "p.csv", " Image , Latitude,LNG\n1.jpg,1,2\n1.jpg,1,2\n")
     assert from_table([table], images("1.jpg"), "database").degrees.tolist() == [[1, 2]]
@@ -436,7 +457,8 @@ def test_columns_go_by_several_names_and_lines_must_agree(tmp_path: Path) -> Non
     with pytest.raises(GroundTruthError, match=r"has two lines for 1.jpg that differ"):
         from_table([table], images("1.jpg"), "database")
     for text, said in (
-        ("image;lat;lon\n", "fields must be separated by commas"),
+        ("image lat lon\n", "has no column image; it has image lat lon"),
+        ("image,lat,Lat,lon\n", "has two columns lat: leave one out"),
         ("image,lat\n1,2,3\n", "line 2: 3 fields"),
     ):
         with pytest.raises(GroundTruthError, match=said):
@@ -464,7 +486,7 @@ def test_tables_of_two_kinds(tmp_path: Path) -> None:
     [
         ("image,lat,lon\n", "lists no photo"),
         ("", "no column image; it has none"),
-        ("photo,lat,lon\n1.jpg,1,2\n", "no column image; it has photo, lat, lon"),
+        ("thing,lat,lon\n1.jpg,1,2\n", "no column image; it has thing, lat, lon"),
         ("image,lat,lon\n1.jpg,1,2\n", "no line for 1 of 2 images of the database, such as 2.jpg"),
         ("image,lat,lon\n8.jpg,1,2\n", "names no image of the database: it has '8.jpg'"),
         ("image,lat\n1.jpg,1\n2.jpg,1\n", "columns image, lat: positions need lat and lon, easting and northing, or x"),

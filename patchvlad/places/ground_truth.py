@@ -10,10 +10,11 @@ import numpy as np
 from ..errors import GroundTruthError, counted
 from ..images.row_order import RowOrder
 from ..images.sides import PerhapsNames, Sides
-from .nearby import check_headings, label_points, looking_alike, within
+from .nearby import check_headings, label_points, looking_alike, pairs_within, split
 from .registry import TRUTH_FILES
 from .telling import warn_of_truth
 
+FARTHEST = 1e15  # metres: labels and regions are put far apart, and squares of distances must be numbers
 UNITS = ("m", "frames", "labels")
 
 
@@ -80,7 +81,7 @@ class GroundTruth:
             GroundTruthError: a number that is not finite, another shape, or a heading that is needed and unknown.
         """
         for name, values in (("query", queries), ("database", database)):
-            if values.ndim != 2 or not np.isfinite(values).all():
+            if values.ndim != 2 or not (np.abs(values) < FARTHEST).all():
                 raise GroundTruthError(f"{name} positions must be finite numbers in rows of equal length")
         if queries.shape[1] != database.shape[1]:
             raise GroundTruthError(
@@ -89,19 +90,18 @@ class GroundTruth:
         if not 0 <= radius < np.inf:
             raise GroundTruthError(f"the radius must be at least 0 m, not {radius}")
         check_headings(headings or (), heading_limit)
-        positives = tuple(within(queries, database, radius))
+        found, counts = pairs_within(queries, database, radius)
         reach = f"{radius:g} {unit.removesuffix('s') if radius == 1 else unit}"
         protocol = f"positives within {reach}" if unit != "labels" else "positives of the same label"
         if heading_limit is None or headings is None:
             headings = None
         else:
-            positives = tuple(
-                rows[looking_alike(headings[0][query], headings[1][rows], heading_limit)]
-                for query, rows in enumerate(positives)
-            )
+            query = np.repeat(np.arange(len(counts)), counts)
+            alike = looking_alike(headings[0][query], headings[1][found], heading_limit)
+            found, counts = found[alike], np.bincount(query[alike], minlength=len(counts))
             protocol += f" and {heading_limit:g} degrees of heading"
         return cls(
-            positives,
+            tuple(split(found, counts)),
             len(database),
             protocol,
             points=(queries, database),

@@ -1,6 +1,7 @@
 """Which photos show the same place: within a radius, looking the same way, of one label, of one region."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 from natsort import natsorted
@@ -19,6 +20,11 @@ def within(queries: np.ndarray, database: np.ndarray, radius: float) -> list[np.
     Raises:
         GroundTruthError: there are more of them than can be held.
     """
+    return split(*pairs_within(queries, database, radius))
+
+
+def pairs_within(queries: np.ndarray, database: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """The same as the rows of all queries behind one another, and (Q,) how many each has, see `split`."""
     tree = cKDTree(database)
     if len(queries) * len(database) > MOST_PAIRS:
         pairs = int(tree.count_neighbors(cKDTree(queries), radius))
@@ -29,11 +35,18 @@ def within(queries: np.ndarray, database: np.ndarray, radius: float) -> list[np.
                 "smaller radius"
             )
     found = tree.query_ball_point(queries, radius, return_sorted=True)
-    return [np.array(rows, dtype=np.int64) for rows in found]
+    counts = np.fromiter(map(len, found), dtype=np.int64, count=len(found))
+    return np.fromiter(chain.from_iterable(found), dtype=np.int64, count=int(counts.sum())), counts
 
 
-def looking_alike(heading: float, others: np.ndarray, limit: float | None) -> np.ndarray:
-    """(n,) bool: which of the headings (n,) differ from one by at most `limit` degrees; all of them without a limit."""
+def split(rows: np.ndarray, counts: np.ndarray) -> list[np.ndarray]:
+    """Rows of all queries behind one another -> those of each."""
+    ends = np.cumsum(counts).tolist()
+    return [rows[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def looking_alike(heading: np.ndarray, others: np.ndarray, limit: float | None) -> np.ndarray:
+    """(n,) bool: which headings (n,) differ from one, or from (n,), by at most `limit` degrees; all without a limit."""
     if limit is None:
         return np.ones(len(others), dtype=bool)
     return np.abs((others - heading + 180) % 360 - 180) <= limit

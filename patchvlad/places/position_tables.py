@@ -20,13 +20,29 @@ from .located import OWN, Located
 
 log = logging.getLogger(__name__)
 
-ALIASES = {"latitude": "lat", "longitude": "lon", "lng": "lon"}  # other names of columns, and ours
+ALIASES = {  # our names of columns, and others, the preferred ones first
+    "image": (
+        *("filename", "file_name", "image_name", "image_path", "filepath", "file_path", "file", "path", "img", "name"),
+    ),
+    "lat": ("latitude", "gps_latitude", "gpslatitude", "gps_lat"),
+    "lon": ("longitude", "lng", "long", "gps_longitude", "gpslongitude", "gps_lon", "gps_lng"),
+    "easting": ("utm_easting", "utm_east", "utm_e"),
+    "northing": ("utm_northing", "utm_north", "utm_n"),
+    "zone": ("utm_zone",),
+    "heading": ("bearing", "azimuth", "compass_angle"),
+    "place": ("place_id", "label"),
+}
 BAND_S = 3.5e6, 4.45e6  # northings of MGRS's band S, 32 to 40 degrees north
 
 
 def read_table(path: Path, needed: Sequence[str]) -> list[Row]:
     """The lines of a csv, see `files.csv_rows.read_table`; columns under the names that are used here."""
     return csv_rows.read_table(path, needed, ALIASES)
+
+
+def columns_of(path: Path) -> list[str]:
+    """The columns of a csv, under the names that are used here."""
+    return csv_rows.columns_of(path, ALIASES)
 
 
 def read_tables(paths: Sequence[Path]) -> tuple[list[Row], str]:
@@ -98,14 +114,16 @@ def located(rows: Sequence[Row], source: str, names: Sequence[str]) -> Located:
 
 def _zones(rows: Sequence[Row], source: str, utm: np.ndarray) -> tuple[str, ...]:
     try:
-        zones = tuple(geodesy.zone_of_text(row.get("zone", "")) for row in rows)
+        said = [row.get("zone", "") for row in rows]
+        zone = {text: geodesy.zone_of_text(text) for text in dict.fromkeys(said)}
     except ValueError as error:
         raise GroundTruthError(f"{source}: {error}") from error
-    for row, zone, (_, north) in zip(rows, zones, utm, strict=True):
-        if row.get("zone", "").upper().endswith("S") and BAND_S[0] < north < BAND_S[1]:
-            log.warning("%s: zone %s is taken for the southern hemisphere, not for MGRS's band S", source, zone)
+    for text in zone:
+        north = utm[[one == text for one in said], 1] if text.upper().endswith("S") else utm[:0, 1]
+        if ((north > BAND_S[0]) & (north < BAND_S[1])).any():
+            log.warning("%s: zone %s is taken for the southern hemisphere, not for MGRS's band S", source, zone[text])
             break
-    return zones
+    return tuple(zone[text] for text in said)
 
 
 def is_labelled(columns: Collection[str]) -> bool:

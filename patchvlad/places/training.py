@@ -6,7 +6,6 @@ these, or looking another way, they are neither (Warburg et al. 2020; Hausler et
 """
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -17,7 +16,7 @@ from scipy.spatial import cKDTree
 
 from ..errors import GroundTruthError, counted
 from ..images.lists import ImageList
-from .nearby import apart, check_headings, looking_alike, within
+from .nearby import apart, check_headings, looking_alike, pairs_within, split
 from .radii import NEGATIVE_RADIUS, POSITIVE_RADIUS
 from .telling import warn_of_negatives, warn_of_truth
 
@@ -118,15 +117,16 @@ class Places:
     @cached_property
     def positives(self) -> tuple[np.ndarray, ...]:
         """For each query the (n,) int64 rows of database photos that show its place, ascending."""
-        kept = []
-        for query, found in zip(self.queries, self._within(self.positive_radius), strict=True):
-            kept.append(found[~self.excluded(query, found) & self._alike(query, found)])
-        return tuple(kept)
+        found, counts = self._within(self.positive_radius)
+        query = np.repeat(np.arange(len(counts)), counts)
+        row = self.queries[query]
+        kept = ~self.excluded(row, found) & self._alike(row, found)
+        return tuple(split(found[kept], np.bincount(query[kept], minlength=len(counts))))
 
     @cached_property
     def close(self) -> tuple[np.ndarray, ...]:
         """For each query the (n,) int64 rows of database photos that are no safe negatives, ascending."""
-        return tuple(self._within(self.negative_radius))
+        return tuple(split(*self._within(self.negative_radius)))
 
     @property
     def trainable(self) -> np.ndarray:
@@ -143,8 +143,8 @@ class Places:
             found[i, same] = POSITIVE
         return found
 
-    def excluded(self, row: int, others: np.ndarray) -> np.ndarray:
-        """(n,) bool: which photos are the same one, or were taken in passing, so that finding them proves nothing."""
+    def excluded(self, row: int | np.ndarray, others: np.ndarray) -> np.ndarray:
+        """(n,) bool: which photos are one, or (n,), or were taken in passing, so that finding them proves nothing."""
         taken_together = np.abs(self.times[others] - self.times[row]) < self.pause  # False where a time is unknown
         return (others == row) | taken_together
 
@@ -216,12 +216,14 @@ class Places:
         """(N, d): regions are far apart, whatever their coordinates."""
         return apart(self.positions, self.regions)
 
-    def _within(self, radius: float) -> Iterable[np.ndarray]:
+    def _within(self, radius: float) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of `images` near each query behind one another, and how many each has."""
         where = self._located
-        return (self.database[rows] for rows in within(where[self.queries], where[self.database], radius))
+        rows, counts = pairs_within(where[self.queries], where[self.database], radius)
+        return self.database[rows], counts
 
-    def _alike(self, row: int, others: np.ndarray) -> np.ndarray:
-        """(n,) bool: which photos look the same way, if that is asked."""
+    def _alike(self, row: int | np.ndarray, others: np.ndarray) -> np.ndarray:
+        """(n,) bool: which photos look the same way as one, or as (n,), if that is asked."""
         return looking_alike(self.headings[row], self.headings[others], self.heading_limit)
 
 

@@ -100,7 +100,7 @@ def _from_files(
     order: RowOrder,
 ) -> GroundTruth:
     csvs = [path for path in files if path.suffix.lower() == ".csv"]
-    columns = {name for path in csvs for row in tables.read_table(path, ())[:1] for name in row}
+    columns = {name for path in csvs for name in tables.columns_of(path)}
     if {"query", "positives"} <= columns or len(csvs) < len(files):
         return _from_truth(files, images, radius, heading_limit, order)
     said = ", ".join(path.name for path in csvs)

@@ -5,6 +5,8 @@ perhaps behind a word or a time, and tiles of a map by two corners, `@map@longit
 whose middle counts; which numbers are degrees is found out in `located`, of all names together.
 """
 
+import functools
+import math
 import os
 from collections.abc import Callable
 
@@ -72,15 +74,20 @@ def _position(fields: list[str]) -> tuple[tuple[float, float], str]:
     """
     first = _number(fields[0]), _number(fields[1])
     second = _number(fields[2]), _number(fields[3])
-    if np.isfinite((*first, *second)).all():
+    if all(map(math.isfinite, (*first, *second))):
         if max(abs(a - b) for a, b in zip(first, second, strict=True)) > SHORT * max(map(abs, first)):
             raise ValueError(f"{fields[2]!r}, {fields[3]!r} are no UTM zone and letter, and no corner of a tile")
         return ((first[0] + second[0]) / 2, (first[1] + second[1]) / 2), ""
-    return first, geodesy.zone_of_band(fields[2], fields[3])
+    return first, _zone(fields[2], fields[3])
+
+
+_zone = functools.lru_cache(geodesy.zone_of_band)
 
 
 def _number(text: str) -> float:
     """NaN where there is none."""
+    if not text:
+        return np.nan
     try:
         return float(text)
     except ValueError:
