@@ -5,8 +5,10 @@ import difflib
 import logging
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from ..errors import ConfigError
+from ..files.regular import check_file
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +35,23 @@ WITHOUT_EFFECT = {
     "train": ("cachebatchsize",),
 }
 IDLE_IN_TRAINING = ("pooling", "resumepath", "patch_sizes", "strides")  # of [global_params], in train.ini
+LONGEST = 1 << 20  # bytes of a config
+LINE = 100  # characters of a value that a message repeats
+MOST = 2**31  # that a whole number may be
 IDLE_ELSEWHERE = ("vladv2",)  # the checkpoint tells
+
+
+def read_text(path: Path, remedy: str = "") -> str:
+    """The text of an .ini file; `remedy` is the end of the message where there is none.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        check_file(path, LONGEST)
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read as a config ({error}){remedy}") from error
 
 
 def read_values(text: str, name: str, sections: Sequence[str]) -> "Values":
@@ -87,7 +105,7 @@ class Values:
         """One of the choices, in lower case, however it is written."""
         written = self.text(section, key, default)
         if written.lower() not in (choice.lower() for choice in choices):
-            raise ConfigError(f"{self.name}: [{section}] {key} = {written}: choose from {', '.join(choices)}")
+            raise ConfigError(f"{self.name}: [{section}] {key} = {written[:LINE]}: choose from {', '.join(choices)}")
         return written.lower()
 
     def numbers(self, section: str, key: str, default: tuple[float, ...]) -> tuple[float, ...]:
@@ -95,7 +113,7 @@ class Values:
 
     def wholes(self, section: str, key: str, default: tuple[int, ...], least: float = -math.inf) -> tuple[int, ...]:
         said = "whole numbers" + (f" of at least {least}" if least > 0 else "") + ", separated by commas"
-        return self._list(section, key, default, int, said, lambda number: number >= least)
+        return self._list(section, key, default, int, said, lambda number: max(least, -MOST) <= number < MOST)
 
     def number(self, section: str, key: str, default: float) -> float:
         found = self.numbers(section, key, (default,))
@@ -118,5 +136,5 @@ class Values:
         except ValueError:
             found = ()
         if not found or not all(map(allowed, found)):
-            raise ConfigError(f"{self.name}: [{section}] {key} = {written}: {said}")
+            raise ConfigError(f"{self.name}: [{section}] {key} = {written[:LINE]}: {said}")
         return found

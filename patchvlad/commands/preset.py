@@ -27,7 +27,7 @@ from ..model.registry import POOLINGS, PRECISIONS
 from ..registry import Registry
 from ..search.plan import Plan
 from ..search.registry import FASTER, INDEXES, MATCHERS
-from .ini import Values, read_values
+from .ini import Values, read_text, read_values
 
 FAST = "-fast"  # behind a preset's name: its fast variant
 PRESETS = ("lite", "performance", "speed", "storage", "netvlad_extract")  # files in commands/presets
@@ -99,10 +99,7 @@ def read_config(path: str | os.PathLike) -> Preset:
         ConfigError: the file is missing, or says something that cannot be; the message names section and key.
     """
     path = Path(path)
-    try:
-        return _parse(path.read_text(encoding="utf-8-sig"), str(path), path.parent)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read as a config ({error}); presets are {', '.join(PRESETS)}") from error
+    return _parse(read_text(path, f"; presets are {', '.join(PRESETS)}"), str(path), path.parent)
 
 
 def by_name(names: tuple[str, ...] | Registry, value: Callable[[str], object]) -> str:
@@ -209,7 +206,7 @@ def _model(values: Values, components: int, folder: Path) -> tuple[str, tuple[st
     places = (Path(), folder, folder / "..", *_installed_reference())
     looked = list(dict.fromkeys(place / file for file in files for place in places))
     for path in looked:
-        if path.is_file():
+        if os.path.isfile(path):
             return str(path), ()
     first = next(iter(files))
     family, _, behind = Path(first).name.removesuffix(".pth.tar").partition("_WPCA")

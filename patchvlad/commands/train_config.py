@@ -5,8 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import ConfigError
-from .ini import read_values
+from .ini import read_text, read_values
 from .preset import packaged
 
 
@@ -55,10 +54,7 @@ def read_train_config(path: str | os.PathLike | None) -> TrainConfig:
     if path is None or (not file.is_file() and file.name == "train.ini"):
         name, text = "train", packaged("train")
     else:
-        try:
-            name, text = str(file), file.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{file} cannot be read as a config ({error})") from error
+        name, text = str(file), read_text(file)
     values = read_values(text, name, ("train", "global_params"))
     return TrainConfig(
         name=name,

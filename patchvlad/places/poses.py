@@ -13,6 +13,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ..errors import GroundTruthError
+from ..files.regular import check_file
 from ..images.names import finder
 from .registry import POSE_FORMATS
 from .rows_by_name import comparable
@@ -112,6 +113,7 @@ def format_of(path: Path) -> str:
 
 def _lines(path: Path) -> list[str]:
     try:
+        check_file(path)
         return path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise GroundTruthError(f"{path} cannot be read as poses ({error})") from error
