@@ -177,7 +177,7 @@ def test_extract_starts_anew_only_when_told(world: Path, run: Run, monkeypatch: 
     words = ["extract", world / "photos/queries", "--out", "s", "--config", world / "tiny.ini"]
     assert run(*words)[0] == 0
     with monkeypatch.context() as patch:
-        patch.setattr("patchvlad.features.extraction.read_image", None)  # nothing is left to be read
+        patch.setattr("patchvlad.images.lists.read_photo", None)  # nothing is left to be read
         assert run(*words)[0] == 0
         code, _, err = run(*words, "--store-dtype", "float16")
         assert code == 1 and "Use another --out, or --overwrite" in err
@@ -192,7 +192,9 @@ def test_extract_skips_unreadable_photos_when_told(world: Path, run: Run) -> Non
     words = ["extract", "p", "--out", "s", "--config", world / "tiny.ini"]
     code, _, err = run(*words)
     assert code == 1 and "p/2.png cannot be read as an image" in err
-    assert run(*words, "--skip-unreadable")[0] == 0
+    code, out, err = run(*words, "--skip-unreadable")
+    assert code == 0 and re.search(r"extracted 1 image into s in [\d.]+ s, 1 skipped", err)
+    assert re.fullmatch(r"s: 2 images, 1 of them skipped, \d+ kB\n", out)
     assert FeatureStore("s").manifest.unreadable == (1,)
 
 
@@ -417,7 +419,7 @@ MISTAKES = {  # name: (exit code, command, parts of what is said)
     "short truth": (1, f"{MATCH} {INI} --ground-truth short.npz", ["1 images for the queries", "2 were given"]),
     "radius alone": (1, f"{MATCH} {INI} --radius 5", ["a radius", "give both"]),
     "missing photo": (1, f"compare {{photos}}/queries/a.png gone.jpg {INI}", ["gone.jpg does not exist"]),
-    "folder as photo": (1, f"compare {{photos}}/queries/a.png empty {INI}", ["empty cannot be read as an image"]),
+    "folder as photo": (1, f"compare {{photos}}/queries/a.png empty {INI}", ["empty is a folder, not a photo"]),
     "unknown picture": (2, f"{COMPARE} {INI} --plot a.docx", ["a.docx", "must end in one of", ".png"]),
     "no patches to compare": (2, f"{COMPARE} --config global.ini", ["no patches", "choose another preset"]),
     "fit to another file": (2, "fit {photos}/queries --out mine.pth", ["mine.pth", "end in .safetensors"]),

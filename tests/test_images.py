@@ -3,15 +3,20 @@
 import io
 import logging
 import os
+import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from patchvlad.errors import ImageError
-from patchvlad.images.lists import SUFFIXES, ImageList
+from patchvlad.errors import ConfigError, ImageError
+from patchvlad.images import formats
+from patchvlad.images.formats import SUFFIXES
+from patchvlad.images.lists import ImageList
 from patchvlad.images.pixels import read_image
+from patchvlad.images.scaling import is_faint
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
@@ -68,6 +73,81 @@ def test_folders_are_listed_recursively_in_natural_order(tmp_path: Path) -> None
 def test_every_suffix_is_listed_in_either_case(tmp_path: Path) -> None:
     touch(tmp_path, *(f"a{suffix}" for suffix in SUFFIXES), *(f"b{suffix.upper()}" for suffix in SUFFIXES))
     assert len(ImageList.read(tmp_path)) == 2 * len(SUFFIXES)
+
+
+def test_what_a_folder_holds_besides_is_counted_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formats, "is_readable", lambda suffix: suffix != ".heic")
+    touch(
+        tmp_path, "a.jpg", "b/1.HEIC", "b/2.heic", "c.MOV", "d.mov", "e.cr2", "gt.csv", "Thumbs.db", ".f.mov", "notes"
+    )
+    with caplog.at_level(logging.INFO):
+        assert ImageList.read(tmp_path).names == ("a.jpg",)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path}: 5 files left out: 2 .heic (install patchvlad[heif]), 2 .mov, 1 .cr2"
+    ]
+    (tmp_path / "a.jpg").unlink()
+    with pytest.raises(ImageError, match=r"holds no image \(left out: 2 \.heic \(install patchvlad\[heif\]\)"):
+        ImageList.read(tmp_path)
+
+
+def test_nothing_is_said_of_what_is_plainly_no_photo(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    touch(tmp_path, "a.jpg", "gt.csv", "list.txt", "Thumbs.db", ".DS_Store", "poses.json", "m.pth", "README", "x.npy")
+    ImageList.read(tmp_path)
+    assert not caplog.records
+
+
+def test_heif_is_read_without_a_change_that_other_users_of_pillow_see(tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    halves = np.full((64, 96, 3), 30, dtype=np.uint8)
+    halves[:32] = 220
+    heif.from_pillow(Image.fromarray(halves)).save(tmp_path / "a.HEIC", exif=exif.tobytes())
+    (tmp_path / "b.jpg").write_bytes((tmp_path / "a.HEIC").read_bytes())  # as phones export them
+    for name in ImageList.read(tmp_path).names:
+        found = read_image(tmp_path / name)
+        assert found.shape == (96, 64, 3)
+        assert found[:, :28].mean() < 60 and found[:, 36:].mean() > 190
+    assert "HEIF" not in Image.OPEN and ".heic" not in Image.registered_extensions()
+
+
+def test_without_the_extra_a_heif_photo_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x1cftypheic\0\0\0\0mif1heic")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    assert "is a HEIF photo: pip install 'patchvlad[heif]'" in refusal(tmp_path / "a.heic")
+
+
+def test_the_largest_file_of_a_photo_is_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / "a.png")
+    os.truncate(path, 3 * 10**6)
+    np.testing.assert_array_equal(read_image(path), PIXELS)
+    monkeypatch.setenv("PATCHVLAD_LARGEST_PHOTO", "2")
+    assert "3 MB, and such files have 2 MB at most" in refusal(path)
+    monkeypatch.setenv("PATCHVLAD_LARGEST_PHOTO", "many")
+    with pytest.raises(ConfigError, match="whole number of MB"):
+        read_image(path)
+
+
+def test_lists_never_wait_for_what_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    os.mkfifo(tmp_path / "list.txt")
+    (tmp_path / "b.jpg").mkdir()
+    save(tmp_path / "c.png")
+    images = ImageList.read(tmp_path)
+    assert images.names == ("a.jpg", "c.png") and images.identity(0) == b"missing"
+    assert "named pipe" in refusal(tmp_path / "a.jpg")
+    with pytest.raises(ImageError, match=r"list.txt is no image list: it is a named pipe"):
+        ImageList.read(tmp_path / "list.txt")
+
+
+def test_a_list_takes_texts_and_makes_a_path_of_its_root(tmp_path: Path) -> None:
+    images = ImageList(str(tmp_path), ["a.jpg"])  # type: ignore[arg-type]
+    assert images.path(0) == tmp_path / "a.jpg" and images.names == ("a.jpg",)
+    for names in ("a.jpg", [1], [Path("a.jpg")]):
+        with pytest.raises(ConfigError, match="one per image"):
+            ImageList(tmp_path, names)  # type: ignore[arg-type]
 
 
 def test_order_does_not_depend_on_the_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,12 +319,14 @@ def test_damaged_exif_does_not_cost_the_photo(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(path), whole)
 
 
-@pytest.mark.parametrize("suffix", sorted(SUFFIXES - {".pgm"}))
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".ppm", ".bmp", ".tif", ".webp", ".gif", ".jp2", ".avif", ".tga"])
 def test_every_format_gives_rgb(tmp_path: Path, suffix: str) -> None:
-    smooth = np.full((16, 24, 3), (200, 100, 50), dtype=np.uint8)
-    found = read_image(save(tmp_path / f"a{suffix}", smooth))
+    halves = np.full((16, 32, 3), (200, 100, 50), dtype=np.uint8)
+    halves[:, 16:] = 20, 60, 220
+    found = read_image(save(tmp_path / f"a{suffix}", halves))
     assert found.dtype == np.uint8
-    np.testing.assert_allclose(found.astype(int), smooth, atol=3)
+    for away in (np.s_[:, :6], np.s_[:, 26:]):  # from the edge, which lossy formats smear
+        np.testing.assert_allclose(found[away].astype(int), halves[away], atol=8)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".pgm", ".tif"])
@@ -253,21 +335,70 @@ def test_grey_becomes_three_equal_channels(tmp_path: Path, suffix: str) -> None:
     np.testing.assert_array_equal(read_image(save(tmp_path / f"a{suffix}", grey)), np.dstack([grey] * 3))
 
 
-@pytest.mark.parametrize("suffix", [".png", ".pgm", ".tif"])
-def test_sixteen_bit_grey_keeps_its_upper_eight_bits(tmp_path: Path, suffix: str) -> None:
-    values = np.array([[0, 255, 256], [513, 32768, 65535]], dtype=np.uint16)
-    upper = np.array([[0, 0, 1], [2, 128, 255]], dtype=np.uint8)
-    np.testing.assert_array_equal(read_image(save(tmp_path / f"a{suffix}", values)), np.dstack([upper] * 3))
+@pytest.mark.parametrize("suffix", [".png", ".pgm", ".tif", ".jp2"])
+def test_deep_photos_keep_their_contrast_by_percentiles_or_by_a_range(tmp_path: Path, suffix: str) -> None:
+    values = np.tile(np.linspace(7000, 7400, 400).astype(np.uint16), (50, 1))
+    values[0, 0], values[1, 0] = 0, 65535  # dead pixels
+    path = save(tmp_path / f"a{suffix}", values)
+    own, given = read_image(path).astype(int), read_image(path, (6000, 8000))
+    assert (own[..., 0] == own[..., 2]).all()
+    assert np.ptp(own[2]) == 255 and own[2, 200, 0] == pytest.approx(127, abs=2)  # not 27 and 28 alone
+    assert given[2, 0, 0] == round(255 * 1000 / 2000) and given[2, -1, 0] == round(255 * 1400 / 2000)
+    assert given[0, 0, 0] == 0 and given[1, 0, 0] == 255
 
 
-def test_floating_grey_is_scaled_from_one_or_clipped_to_sixteen_bits(tmp_path: Path) -> None:
-    for values, eight in (
-        ([[0, 0.5, 1]], [0, 127, 255]),
-        ([[-5, 512, 1e9]], [0, 2, 255]),
-        ([[np.nan, 0, 70000]], [0, 0, 255]),
-    ):
-        found = read_image(save(tmp_path / "a.tif", np.array(values, dtype=np.float32)))
-        assert found[0, :, 0].tolist() == eight
+def test_a_range_is_in_the_units_of_the_file(tmp_path: Path) -> None:
+    """Pillow stretches a PGM of 12 bits to 16."""
+    path = tmp_path / "a.pgm"
+    path.write_bytes(b"P5 3 1 4095\n" + np.array([0, 1000, 2000], dtype=">u2").tobytes())
+    assert read_image(path, (0, 2000))[0, :, 0].tolist() == [0, 128, 255]
+    colours = np.array([[[0, 500, 1000], [1000, 500, 0]]], dtype=np.uint16)
+    cv2.imwrite(str(tmp_path / "b.png"), colours[..., ::-1])
+    assert read_image(tmp_path / "b.png", (0, 1000)).tolist() == [[[0, 128, 255], [255, 128, 0]]]
+
+
+def test_eight_bits_do_not_change_by_one_whatever_the_range(tmp_path: Path) -> None:
+    for suffix in (".png", ".bmp", ".tif"):
+        path = save(tmp_path / f"a{suffix}", PIXELS // 4 + 90)
+        np.testing.assert_array_equal(read_image(path, (0, 50)), PIXELS // 4 + 90)
+
+
+@pytest.mark.parametrize("pixel_range", [(5, 5), (9, 1), (0, float("nan")), (float("-inf"), 0), (1,), "ab", 3])
+def test_ranges_that_cannot_be_are_refused(tmp_path: Path, pixel_range) -> None:
+    with pytest.raises(ConfigError, match="pixel range"):
+        read_image(save(tmp_path / "a.png"), pixel_range)
+
+
+def test_a_range_that_no_value_lies_in_is_named(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", np.arange(100, 154, dtype=np.uint16).reshape(6, 9))
+    with pytest.raises(ImageError, match=r"no contrast between 500 and 900: its values are 100 to 153.*--pixel-range"):
+        read_image(path, (500, 900))
+
+
+def test_it_is_said_once_how_deep_photos_are_scaled(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("patchvlad.images.scaling._said", set())
+    paths = [save(tmp_path / f"{i}.png", PIXELS[..., 0].astype(np.uint16) + 7000) for i in range(3)]
+    with caplog.at_level(logging.INFO):
+        for path in paths:
+            read_image(path)
+        assert len(caplog.records) == 1
+        assert "0.png and others have more than 8 bits" in caplog.text and "percentiles 1 and 99" in caplog.text
+        for path in paths:
+            read_image(path, (7000, 7300))
+    assert len(caplog.records) == 2 and "7000 to 7300 becomes black to white" in caplog.text
+
+
+def test_photos_of_one_colour_are_refused_and_faint_ones_told(tmp_path: Path) -> None:
+    black = np.zeros((60, 80, 3), dtype=np.uint8)
+    assert "has no contrast: all its pixels are (0, 0, 0)" in refusal(save(tmp_path / "a.png", black))
+    noise = np.random.default_rng(0).integers(0, 6, black.shape, dtype=np.uint8)
+    assert is_faint(read_image(save(tmp_path / "a.png", noise)))
+    lamp = black.copy()
+    lamp[3, 3] = 255
+    assert is_faint(read_image(save(tmp_path / "a.png", lamp)))
+    assert not is_faint(read_image(save(tmp_path / "a.png", PIXELS)))
 
 
 def test_transparency_is_dropped(tmp_path: Path) -> None:
@@ -287,7 +418,9 @@ def test_palettes_are_resolved(tmp_path: Path, transparent: int | None) -> None:
 
 
 def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
-    Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / "a.jpg")
+    red = Image.new("CMYK", (16, 32), (0, 255, 255, 0))
+    red.paste((0, 0, 0, 0), (0, 16, 16, 32))
+    red.save(tmp_path / "a.jpg")
     np.testing.assert_allclose(read_image(tmp_path / "a.jpg")[8, 8].astype(int), [255, 0, 0], atol=5)
 
 
@@ -297,8 +430,9 @@ def test_of_several_frames_the_first_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), PIXELS)
 
 
-def test_one_pixel_is_a_photo(tmp_path: Path) -> None:
-    assert read_image(save(tmp_path / "a.png", PIXELS[:1, :1])).tolist() == [[PIXELS[0, 0].tolist()]]
+def test_two_pixels_are_a_photo_and_one_shows_nothing(tmp_path: Path) -> None:
+    assert read_image(save(tmp_path / "a.png", PIXELS[:1, :2])).tolist() == [PIXELS[0, :2].tolist()]
+    assert "has no contrast" in refusal(save(tmp_path / "a.png", PIXELS[:1, :1]))
 
 
 def test_missing_photo_is_named(tmp_path: Path) -> None:
@@ -306,7 +440,7 @@ def test_missing_photo_is_named(tmp_path: Path) -> None:
 
 
 def test_folder_is_no_photo(tmp_path: Path) -> None:
-    assert "cannot be read as an image" in refusal(tmp_path)
+    assert "is a folder, not a photo" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a photo", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"P6 3 3 255\n"])

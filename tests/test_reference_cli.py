@@ -43,8 +43,11 @@ FLAGS = {
     add_pca.main: ["--config_path", "--resume_path", "--dataset_root_dir", "--dataset_choice", "--nocuda", "--threads"],
 }
 OURS = {  # further flags, ours
-    feature_extract.main: ["--reference-files"],
-    match_realtime.main: ["--source", "--preset", "--http", "--video", "--no-window", "--every-frame"],
+    feature_extract.main: ["--reference-files", "--pixel-range"],
+    match_two.main: ["--pixel-range"],
+    match_realtime.main: [
+        *("--source", "--preset", "--http", "--video", "--no-window", "--every-frame", "--pixel-range")
+    ],
     add_pca.main: ["--i-know"],
 }
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..errors import ConfigError
-from .options import add_device_option, at_least
+from .options import add_device_option, add_pixel_range_option, at_least
 from .outputs import FILE, add_output
 from .progress import bar
 
@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reference-format", action="store_true", help="write the .pth.tar that the reference reads (VGG16 only)"
     )
+    add_pixel_range_option(parser)
     add_device_option(parser)
 
 
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..images.lists import ImageList
     from ..train.starting import check_no_test_photos
 
-    images = ImageList.read(arguments.photos)
+    images = ImageList.read(arguments.photos).scaled(arguments.pixel_range)
     if not arguments.i_know:
         check_no_test_photos(arguments.photos, images)
     target = Target(arguments.components, arguments.out, arguments.reference_format)

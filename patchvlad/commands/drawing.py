@@ -21,7 +21,6 @@ def draw_best(
 ) -> list[Path]:
     """Draws the best match of the first `count` queries into a folder; returns the pictures' paths."""
     from ..evaluate.figures import Pictured, write_match_figure
-    from ..images.pixels import read_image
     from ..search.searching import matcher_of, reader
 
     drawn, read, matcher = [], reader(plan), matcher_of(plan)
@@ -34,8 +33,8 @@ def draw_best(
         drawn.append(folder / f"{row:06d}_{Path(query).stem[:100]}.png")
         write_match_figure(
             drawn[-1],
-            Pictured(read_image(photos.queries.path(row)), f"query {query}"),
-            Pictured(read_image(photos.database.path(best)), f"best of {len(ranking.database_names)}: {found}"),
+            Pictured(photos.queries.photo(row).pixels, f"query {query}"),
+            Pictured(photos.database.photo(best).pixels, f"best of {len(ranking.database_names)}: {found}"),
             match,
             stores.queries.recipe.size,
             f"score {match.weighted(plan.weights or ()):.4f}",

@@ -37,11 +37,12 @@ def run(arguments: argparse.Namespace) -> None:
     from ..model.known_models import megabytes
 
     preset = preset_of(arguments)
-    images = ImageList.read(arguments.photos, arguments.root)
+    images = ImageList.read(arguments.photos, arguments.root).scaled(arguments.pixel_range)
     model = preset.description.load(arguments.device)
     store = extract_photos(arguments.out, images, preset, model, Extracting.of(arguments))
     size = megabytes(sum(path.stat().st_size for path in store.folder.iterdir()))
-    print(f"{store.folder}: {counted(len(store), 'image')}, {size}")
+    skipped = f", {len(store.unreadable)} of them skipped" if store.unreadable else ""
+    print(f"{store.folder}: {counted(len(store), 'image')}{skipped}, {size}")
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,9 @@ def extract_photos(
             preset=preset.name,
             progress=count,
         )
-    made, took = len(store) - before[0], time.perf_counter() - started
-    kept = f", {before[0]} were there" if before[0] else ""
-    print(f"extracted {counted(made, 'image')} into {folder} in {took:.1f} s{kept}", file=sys.stderr)
+    took, skipped = time.perf_counter() - started, sum(row >= before[0] for row in store.unreadable)
+    made = len(store) - before[0] - skipped
+    said = f", {skipped} skipped" if skipped else ""
+    said += f", {before[0]} {'was' if before[0] == 1 else 'were'} there" if before[0] else ""
+    print(f"extracted {counted(made, 'image')} into {folder} in {took:.1f} s{said}", file=sys.stderr)
     return store

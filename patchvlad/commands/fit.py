@@ -6,7 +6,7 @@ from pathlib import Path
 from .. import __version__
 from ..errors import ConfigError
 from ..model.registry import BACKBONES, CLUSTER_WEIGHTS
-from .options import at_least
+from .options import add_pixel_range_option, at_least
 from .outputs import FILE, add_output
 from .progress import bar
 
@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--samples", type=count, default=10_000, metavar="S", help="whitening patches (default: %(default)s)"
     )
     parser.add_argument("--seed", type=whole, default=0, help="of every random draw (default: %(default)s)")
+    add_pixel_range_option(parser)
     parser.add_argument("--half", action="store_true", help="keep the whitening in half precision: half the file")
     parser.add_argument("--without-backbone", action="store_true", help="leave the ImageNet weights out of the file")
 
@@ -59,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.out.suffix != ".safetensors":
         raise ConfigError(f"--out {arguments.out}: models end in .safetensors")
-    images = ImageList.join([ImageList.read(photos) for photos in arguments.photos])
+    images = ImageList.join([ImageList.read(photos) for photos in arguments.photos]).scaled(arguments.pixel_range)
     backbone = pretrained(arguments.backbone, arguments.backbone_weights)
     with bar("fit") as progress:
         passes = {"cells": 0, "patches": 1}

@@ -1,6 +1,7 @@
 """patchvlad match: two sets of photos or stores to rankings and recall."""
 
 import argparse
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from ..results.folder import Making, Results
     from ..search.plan import Plan
     from ..search.ranking import Ranking
+
+log = logging.getLogger(__name__)
 
 EXAMPLE = "patchvlad match --queries photos/q --database photos/db --out results --ground-truth photos/gt.csv"
 
@@ -98,11 +101,13 @@ def run(arguments: argparse.Namespace) -> None:
     preset = preset_of(arguments, *(FeatureStore(path) for path in paths if is_store(path)))
     lists = Sides(arguments.query_list, arguments.database_list)
     sources: Sides[FeatureStore | ImageList] = Sides(
-        *(_source(path, listed, preset, arguments.root) for path, listed in zip(paths, lists, strict=True))
+        *(_source(path, listed, preset, arguments) for path, listed in zip(paths, lists, strict=True))
     )
     stores = [side for side in sources if isinstance(side, FeatureStore)]
     if arguments.figures and (stores or preset.description.pooling != "patchnetvlad"):
         raise ConfigError("--figures needs photos for --queries and --database, not stores, and a preset with patches")
+    if arguments.pixel_range and len(stores) == 2:
+        log.warning("--pixel-range changes nothing: both sides are described already")
     for store in stores:
         preset.description.check_store(store, preset.name)
     names: Names = sources.map(lambda side: side.names)
@@ -129,7 +134,9 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"written to {arguments.out}{figures}")
 
 
-def _source(path: Path, listed: Path | None, preset: Preset, root: Path | None) -> "FeatureStore | ImageList":
+def _source(
+    path: Path, listed: Path | None, preset: Preset, arguments: argparse.Namespace
+) -> "FeatureStore | ImageList":
     """A store, features of the reference by their list, or photos."""
     from ..features.reference_features import ReferenceFeatures, is_reference_features
     from ..features.store import FeatureStore, is_store
@@ -141,10 +148,12 @@ def _source(path: Path, listed: Path | None, preset: Preset, root: Path | None) 
                 f"{path} holds features of the reference, whose rows a list names: give it with --query-list or "
                 "--database-list, and the preset or config that they were extracted with"
             )
-        return ReferenceFeatures(path, ImageList.read(listed, root).names, preset.description)
+        return ReferenceFeatures(path, ImageList.read(listed, arguments.root).names, preset.description)
     if listed is not None:
         raise ConfigError(f"{path} names its images: --query-list and --database-list are for the reference's features")
-    return FeatureStore(path) if is_store(path) else ImageList.read_either(path, root)
+    if is_store(path):
+        return FeatureStore(path)
+    return ImageList.read_either(path, arguments.root).scaled(arguments.pixel_range)
 
 
 def read_truth(
@@ -173,13 +182,15 @@ def _described(
     if not any(isinstance(side, ImageList) for side in sources):
         return Sides(*(side for side in sources if isinstance(side, FeatureStore)))
     model = preset.description.load(arguments.device)
+    pixel_range = next(side.pixel_range for side in sources if isinstance(side, ImageList))
     for side in sources:
         if isinstance(side, FeatureStore):
-            differences = side.recipe.differences(recipe_of(model, preset.description.size or side.recipe.size))
+            wanted = recipe_of(model, preset.description.size or side.recipe.size, pixel_range)
+            differences = side.recipe.differences(wanted)
             if differences:
                 raise MismatchError(
                     f"{side.folder} and preset {preset.name} do not belong together: {'; '.join(differences)}. "
-                    "Give the preset or config, and the model, that the store was extracted with"
+                    "Give the preset or config, the model and the --pixel-range that the store was extracted with"
                 )
     how = Extracting.of(arguments)
     return Sides(

@@ -106,6 +106,17 @@ def add_row_order_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_pixel_range_option(parser: argparse.ArgumentParser) -> None:
+    """How photos of more than 8 bits become eight bits."""
+    parser.add_argument(
+        "--pixel-range",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="values of 16-bit and float photos that become black and white (default: percentiles 1 and 99 of each)",
+    )
+
+
 def add_workers_option(parser: argparse.ArgumentParser) -> None:
     """How many threads read photos."""
     parser.add_argument(
@@ -138,7 +149,10 @@ def add_extraction_options(parser: argparse.ArgumentParser) -> None:
         "--precision", choices=PRECISIONS, help=f"the network multiplies in (default: {described('precision')})"
     )
     parser.add_argument("--overwrite", action="store_true", help="start anew, whatever the folder holds")
-    parser.add_argument("--skip-unreadable", action="store_true", help="go on past photos that cannot be read")
+    add_pixel_range_option(parser)
+    parser.add_argument(
+        "--skip-unreadable", action="store_true", help="go on past photos that cannot be read, or show one colour only"
+    )
 
 
 def add_list_options(parser: argparse.ArgumentParser) -> None:
@@ -228,4 +242,5 @@ def reading_of(arguments: argparse.Namespace) -> Reading:
         validation_cities=listed(arguments.validation_cities),
         panoramas=arguments.panoramas,
         seed=arguments.seed,
+        pixel_range=tuple(arguments.pixel_range) if getattr(arguments, "pixel_range", None) else None,
     )

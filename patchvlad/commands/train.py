@@ -11,7 +11,14 @@ from ..model.registry import PRECISIONS
 from ..places.radii import Reading
 from ..train.recipes import RECIPES, Recipe, for_backbone
 from .fit import add_backbone_options
-from .options import add_device_option, add_places_options, add_workers_option, at_least, reading_of
+from .options import (
+    add_device_option,
+    add_pixel_range_option,
+    add_places_options,
+    add_workers_option,
+    at_least,
+    reading_of,
+)
 from .outputs import FOLDER, add_output
 from .preset import by_name
 from .progress import bar, bars
@@ -62,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MB",
         help="for maps of layers that are not trained (default: %(default)s)",
     )
+    add_pixel_range_option(parser)
     add_workers_option(parser)
     parser.add_argument(
         "--precision", choices=PRECISIONS, help="to multiply in (default: bfloat16 on GPUs, else float32)"

@@ -6,14 +6,15 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
 from ..errors import ConfigError, ImageError, counted
-from ..images.lists import ImageList
-from ..images.pixels import read_image, resize
+from ..images.lists import ImageList, check_is_list
+from ..images.pixels import Photo, resize
+from ..images.scaling import PixelRange, is_faint
 from ..model.checkpoints import fingerprint
 from ..model.network import PatchNetVLAD, stack
 from .manifest import FeatureRecipe
@@ -42,7 +43,7 @@ def extract(
 
     Args:
         model: from `load_model`, on the device to compute on.
-        images: which photos.
+        images: which photos, and the pixel range of those that have more than 8 bits.
         folder: where the store is, or will be.
         size: (height, width) to resize to; None keeps the photos' own size, which then all must share.
         batch: photos the network takes at a time.
@@ -54,15 +55,17 @@ def extract(
         progress: called after each batch.
 
     Raises:
-        ImageError: a photo is missing or unreadable (unless skipped); all batches before its own are kept.
+        ImageError: a photo is missing, unreadable or without any contrast (unless skipped); all batches before its own
+            are kept. Or none could be read.
         ConfigError: sizes differ though none is given to resize to, or leave no room for the largest patch.
-        MismatchError: the folder holds features made by another model, size or preset, or of other photos.
+        MismatchError: the folder holds features made by another model, size, preset or pixel range, or of other photos.
     """
+    check_is_list(images)
     if batch < 1 or workers < 1:
         raise ConfigError(f"batch {batch} and workers {workers} must be at least 1")
     _refuse_missing(images, skip_unreadable)
     reader, size = _reader(images, size, skip_unreadable)
-    recipe = recipe_of(model, size)
+    recipe = recipe_of(model, size, images.pixel_range)
     precision = str(model.precision).removeprefix("torch.")
     settings = recipe, images.names, dtype, preset, overwrite, precision
     with open_writer(folder, *settings, identity=images.identity, root=images.root) as writer:
@@ -71,31 +74,72 @@ def extract(
             log.info("%s: going on after %d of %d images", folder, done, len(images))
         if progress:
             progress(done, len(images))
+        seen = Seen()
         read = _reading(reader, images, skip_unreadable)
         for rows, photos in _read_ahead(read, range(done, len(images)), batch, workers):
             _append(writer, model, size, rows, photos)
+            seen.look(images, rows, photos)
             if progress:
                 progress(rows[-1] + 1, len(images))
-    return FeatureStore(folder)
+        seen.tell(writer.folder)
+    return _finished(FeatureStore(folder), images)
+
+
+def _finished(store: FeatureStore, images: ImageList) -> FeatureStore:
+    """A whole store, in which at least one photo is described; says where a pixel range had nothing to do."""
+    if len(store.unreadable) == len(store):
+        raise _none_readable(images)
+    if images.pixel_range is not None and store.manifest.deep == 0:
+        log.warning("%s: no photo has more than 8 bits, so --pixel-range changes nothing", images.root)
+    return store
+
+
+def _none_readable(images: ImageList) -> ImageError:
+    return ImageError(f"none of the {counted(len(images), 'image')} below {images.root} can be read: check the folder")
+
+
+@dataclass
+class Seen:
+    """What a run has to say at its end of the photos that it read."""
+
+    faint: list[str] = field(default_factory=list)
+
+    def look(self, images: ImageList, rows: range, read: "list[_Read]") -> None:
+        """Looks at the photos of some rows."""
+        self.faint += [
+            images.names[row]
+            for row, one in zip(rows, read, strict=True)
+            if one.photo is not None and is_faint(one.photo.pixels)
+        ]
+
+    def tell(self, folder: os.PathLike) -> None:
+        """Names photos that show next to nothing."""
+        if self.faint:
+            more = f" and {len(self.faint) - 3} more" if len(self.faint) > 3 else ""
+            log.warning(
+                "%s: %s next to no contrast (night, fog, a covered lens?) and may match anything: %s%s",
+                *(folder, counted(len(self.faint), "photo has", "photos have"), ", ".join(self.faint[:3]), more),
+            )
 
 
 @dataclass(frozen=True)
-class _Photo:
-    """What was read of a photo: (H, W, 3) uint8, None if it cannot be read, and the checksum of its file."""
+class _Read:
+    """A photo, None if it cannot be read, and the checksum of its file."""
 
-    array: np.ndarray | None
+    photo: Photo | None
     content: int = 0
 
 
-def _append(writer: StoreWriter, model: PatchNetVLAD, size: tuple[int, int], rows: range, photos: list[_Photo]) -> None:
+def _append(writer: StoreWriter, model: PatchNetVLAD, size: tuple[int, int], rows: range, read: list[_Read]) -> None:
     """Describes the photos of some rows, with zeros for those that could not be read."""
-    unreadable = [row for row, photo in zip(rows, photos, strict=True) if photo.array is None]
+    unreadable = [row for row, one in zip(rows, read, strict=True) if one.photo is None]
     blank = np.zeros((*size, 3), dtype=np.uint8)
-    global_, patches = describe_batch(model, [blank if photo.array is None else photo.array for photo in photos])
+    global_, patches = describe_batch(model, [blank if one.photo is None else one.photo.pixels for one in read])
     for row in unreadable:
         for values in (global_, *patches.values()):
             values[row - rows[0]] = 0
-    writer.append(global_, patches, unreadable, [photo.content for photo in photos])
+    deep = sum(one.photo.deep for one in read if one.photo is not None)
+    writer.append(global_, patches, unreadable, [one.content for one in read], deep)
 
 
 def _refuse_missing(images: ImageList, skip_unreadable: bool) -> None:
@@ -109,16 +153,22 @@ def _refuse_missing(images: ImageList, skip_unreadable: bool) -> None:
 
 def _reader(
     images: ImageList, size: tuple[int, int] | None, skip_unreadable: bool
-) -> tuple[Callable[[int], np.ndarray], tuple[int, int]]:
+) -> tuple[Callable[[int], Photo], tuple[int, int]]:
     """What reads the photo of a row at the size that all have, and that size."""
     if size is None:
         own = _own_size(images, skip_unreadable)
         return lambda row: _read_exactly(images, row, own), own
-    return lambda row: resize(read_image(images.path(row)), size), size
+    if not (len(size) == 2 and all(isinstance(side, int | np.integer) and side > 0 for side in size)):
+        raise ConfigError(f"the size {size} cannot be: it is (height, width), two whole numbers from 1")
+    return lambda row: _resized(images.photo(row), size), size
 
 
-def recipe_of(model: PatchNetVLAD, size: tuple[int, int]) -> FeatureRecipe:
-    """What identifies features that `model` makes of images of that (height, width)."""
+def _resized(photo: Photo, size: tuple[int, int]) -> Photo:
+    return replace(photo, pixels=resize(photo.pixels, size))
+
+
+def recipe_of(model: PatchNetVLAD, size: tuple[int, int], pixel_range: PixelRange | None = None) -> FeatureRecipe:
+    """What identifies features that `model` makes of images of that (height, width), scaled by that pixel range."""
     with torch.inference_mode():  # on the meta device only shapes are computed
         meta = copy.deepcopy(model.backbone).to("meta")
         blank = torch.empty(1, 3, *size, device="meta", dtype=next(meta.parameters()).dtype)
@@ -139,6 +189,7 @@ def recipe_of(model: PatchNetVLAD, size: tuple[int, int]) -> FeatureRecipe:
         stride=model.backbone.stride,
         dim=model.dim,
         patch_dim=model.patch_dim,
+        pixel_range=pixel_range,
     )
 
 
@@ -155,27 +206,27 @@ def describe_batch(model: PatchNetVLAD, arrays: list[np.ndarray]) -> tuple[np.nd
     return global_.float().cpu().numpy(), {p: values.float().cpu().numpy() for p, values in patches.items()}
 
 
-def _reading(reader: Callable[[int], np.ndarray], images: ImageList, skip_unreadable: bool) -> Callable[[int], _Photo]:
+def _reading(reader: Callable[[int], Photo], images: ImageList, skip_unreadable: bool) -> Callable[[int], _Read]:
     """What reads a row's photo, and sums its file, whose bytes are in memory then."""
 
-    def read(row: int) -> _Photo:
+    def read(row: int) -> _Read:
         try:
-            return _Photo(reader(row), images.content(row))
+            return _Read(reader(row), images.content(row))
         except ImageError as error:
             if not skip_unreadable:
                 raise
             log.warning("skipped: %s", error)
-            return _Photo(None)
+            return _Read(None)
 
     return read
 
 
 def _read_ahead(
-    read: Callable[[int], _Photo], rows: range, batch: int, workers: int
-) -> Iterator[tuple[range, list[_Photo]]]:
+    read: Callable[[int], _Read], rows: range, batch: int, workers: int
+) -> Iterator[tuple[range, list[_Read]]]:
     """Yields batches in order while `workers` threads read at most two batches ahead."""
     chunks = [rows[start : start + batch] for start in range(0, len(rows), batch)]
-    pending: deque[tuple[range, list[Future[_Photo]]]] = deque()
+    pending: deque[tuple[range, list[Future[_Read]]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             for chunk in chunks:
@@ -194,19 +245,19 @@ def _own_size(images: ImageList, skip_unreadable: bool) -> tuple[int, int]:
     """(height, width) of the first image, or of the first that can be read."""
     for row in range(len(images)):
         try:
-            return read_image(images.path(row)).shape[:2]
+            return images.photo(row).pixels.shape[:2]
         except ImageError:
             if not skip_unreadable:
                 raise
-    raise ImageError(f"none of the {counted(len(images), 'image')} below {images.root} can be read")
+    raise _none_readable(images)
 
 
-def _read_exactly(images: ImageList, row: int, size: tuple[int, int]) -> np.ndarray:
-    array = read_image(images.path(row))
-    if array.shape[:2] != size:
-        height, width = array.shape[:2]
+def _read_exactly(images: ImageList, row: int, size: tuple[int, int]) -> Photo:
+    photo = images.photo(row)
+    if photo.pixels.shape[:2] != size:
+        height, width = photo.pixels.shape[:2]
         raise ConfigError(
             f"{images.path(row)} is {width} x {height} pixels, the first image {size[1]} x {size[0]}: "
             "without resizing all must be equal; set imageresizew and imageresizeh in the config"
         )
-    return array
+    return photo

@@ -34,6 +34,7 @@ class FeatureRecipe:
         stride: pixels per cell.
         dim: D.
         patch_dim: D', of patch descriptors.
+        pixel_range: LOW and HIGH that became black and white in photos of more than 8 bits; None for each photo's own.
     """
 
     fingerprint: str
@@ -45,6 +46,7 @@ class FeatureRecipe:
     stride: int
     dim: int
     patch_dim: int
+    pixel_range: tuple[float, float] | None = None
 
     def patch_grids(self) -> dict[int, PatchGrid]:
         """The patch grid of each patch size."""
@@ -57,6 +59,7 @@ class FeatureRecipe:
             "size": "image size {} x {} against {} x {}".format(*self.size, *other.size),
             "pooling": f"pooling {self.pooling} against {other.pooling}",
             "grids": f"patch sizes and strides {self.grids} against {other.grids}",
+            "pixel_range": f"pixel range {_said(self.pixel_range)} against {_said(other.pixel_range)}",
             "patch_dim": f"{self.patch_dim} components per patch against {other.patch_dim}",
         }
         if not (self.fingerprint and other.fingerprint):  # of the reference's features it is not known
@@ -72,11 +75,17 @@ class FeatureRecipe:
             raise ValueError(f"patch sizes {self.grids} stand there twice")
         if any(patch > min(self.map_size) for patch, _ in self.grids):
             raise ValueError(f"patch sizes and strides {self.grids} in a map of {self.map_size} cells")
+        if self.pixel_range is not None and not self.pixel_range[0] < self.pixel_range[1]:
+            raise ValueError(f"a pixel range of {self.pixel_range}")
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What manifest.json holds, besides a checksum of all this."""
+    """What manifest.json holds, besides a checksum of all this.
+
+    `deep` counts the rows of photos of more than 8 bits. It is None where that is not known: patchvlad 0.1.0 kept
+    the upper eight bits of such photos, and did not count them.
+    """
 
     recipe: FeatureRecipe
     images: int
@@ -87,6 +96,7 @@ class Manifest:
     preset: str = ""
     photos_sha256: str = ""
     unreadable: tuple[int, ...] = ()
+    deep: int | None = None
     format: int = field(default=FORMAT)
 
     @property
@@ -141,6 +151,12 @@ class Manifest:
             raise ValueError(f"numbers kept as {self.dtype[:50]!r}")
         if not all(0 <= row < self.rows for row in self.unreadable):
             raise ValueError(f"unreadable rows {min(self.unreadable)} to {max(self.unreadable)} of {self.rows}")
+        if self.deep is not None and not 0 <= self.deep <= self.rows:
+            raise ValueError(f"{self.deep} photos of more than 8 bits among {self.rows} rows")
+
+
+def _said(pixel_range: tuple[float, float] | None) -> str:
+    return "of each photo" if pixel_range is None else "{:g} to {:g}".format(*pixel_range)
 
 
 def _sum(values: dict[str, Any]) -> str:

@@ -129,6 +129,12 @@ class FeatureStore:
                 "are of the same",
                 *(self.folder, other.folder),
             )
+        for store, newer in ((self, other), (other, self)):
+            if store.manifest.deep is None and newer.manifest.deep:
+                raise MismatchError(
+                    f"{store.folder} was made by patchvlad 0.1.0 or the reference, which scaled photos of more than 8 "
+                    f"bits otherwise than {newer.folder}, which holds {newer.manifest.deep}: extract again"
+                )
         if differences:
             raise MismatchError(
                 f"{self.folder} and {other.folder} do not belong together: {'; '.join(differences)}. "

@@ -64,6 +64,7 @@ class StoreWriter:
         patches: dict[int, np.ndarray],
         unreadable: Sequence[int] = (),
         photos: Sequence[int] = (),
+        deep: int = 0,
     ) -> None:
         """Appends N rows.
 
@@ -72,11 +73,18 @@ class StoreWriter:
             patches: for each patch size (N, P, D') floats.
             unreadable: rows of the store whose photos could not be read.
             photos: (N) checksums of the photos' files; 0, or none at all, where they are not known.
+            deep: how many of the photos had more than 8 bits.
 
         Raises:
+            MismatchError: patchvlad 0.1.0, which scaled such photos otherwise, made the rows that are there.
             ModelError: a descriptor is no finite number.
             StoreError: the store was deleted or replaced.
         """
+        if deep and self.manifest.deep is None:
+            raise MismatchError(
+                f"{self.folder} was begun by patchvlad 0.1.0, which scaled photos of more than 8 bits otherwise: start "
+                "anew with --overwrite"
+            )
         rows = range(self.manifest.rows, self.manifest.rows + len(global_))
         arrays = {GLOBAL: global_, **{f"patches_{size}.npy": array for size, array in patches.items()}}
         parts = {name: self._stored(values, self._layouts[name], rows) for name, values in arrays.items()}
@@ -93,6 +101,7 @@ class StoreWriter:
             rows=rows.stop,
             photos_sha256=photos_digest(self.manifest.photos_sha256, self._identity, rows),
             unreadable=(*self.manifest.unreadable, *unreadable),
+            deep=None if self.manifest.deep is None else self.manifest.deep + deep,
         )
         self._check_there()
         manifest.write(self.folder)
@@ -155,7 +164,9 @@ def open_writer(
         raise StoreError(f"unknown store dtype {dtype!r}: choose from {', '.join(STORE_DTYPES)}")
     if not is_store(folder) and _foreign(folder):
         raise StoreError(f"{folder} exists and is not a feature store: choose another folder")
-    manifest = Manifest(recipe, len(names), names_digest(names), dtype=dtype, precision=precision, preset=preset)
+    manifest = Manifest(
+        recipe, len(names), names_digest(names), dtype=dtype, precision=precision, preset=preset, deep=0
+    )
     with told(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import ImageError, counted
-from .lists import SUFFIXES, ImageList
-from .pixels import read_image
+from .formats import SUFFIXES, suffix_of
+from .lists import ImageList
+from .scaling import PixelRange
 
 PATIENCE = 8.0  # seconds that a camera or stream may take to open, or to send its next frame
 USUAL_RATE = 25.0  # frames per second of a video that does not say
@@ -44,7 +45,7 @@ class Frame:
     read: float
 
 
-def frames(source: str | os.PathLike, live: bool = True) -> "Frames":
+def frames(source: str | os.PathLike, live: bool = True, pixel_range: PixelRange | None = None) -> "Frames":
     """Opens a source of frames.
 
     Args:
@@ -52,11 +53,12 @@ def frames(source: str | os.PathLike, live: bool = True) -> "Frames":
             photos, which come in natural order.
         live: a video is played at its own rate, and frames that nobody takes in time are dropped. Cameras and streams
             are always live, photos never.
+        pixel_range: of photos of more than 8 bits, see `read_image`.
 
     Raises:
         ImageError: there is no such source, it does not open in time, or is no video.
     """
-    return Frames(source, live)
+    return Frames(source, live, pixel_range)
 
 
 class Frames:
@@ -72,11 +74,12 @@ class Frames:
         dropped: frames that were read, and replaced by newer ones before anybody took them.
     """
 
-    def __init__(self, source: str | os.PathLike, live: bool = True) -> None:
+    def __init__(self, source: str | os.PathLike, live: bool = True, pixel_range: PixelRange | None = None) -> None:
         self._source = os.fspath(source)
         self._is_camera = self._source.isdecimal()
         self._is_address = _ADDRESS.match(self._source) is not None
-        self._photos = None if self._is_camera or self._is_address else _photos_of(Path(self._source))
+        of_files = not self._is_camera and not self._is_address
+        self._photos = _photos_of(Path(self._source), pixel_range) if of_files else None
         self.what = f"camera {self._source}" if self._is_camera else re.sub(r"//[^/]*@", "//***@", self._source)
         self.live = self._photos is None and (live or self._is_camera or self._is_address)
         self.rate, self.dropped = 0.0, 0
@@ -166,7 +169,7 @@ class Frames:
         self._opened()
         started = None
         for row, name in enumerate(photos.names):
-            pixels, now = read_image(photos.path(row)), time.perf_counter()
+            pixels, now = photos.photo(row).pixels, time.perf_counter()
             started = now if started is None else started
             if not self._give(Frame(pixels, name, now - started, now)):
                 return
@@ -265,10 +268,10 @@ class Frames:
             return not self._closed
 
 
-def _photos_of(path: Path) -> ImageList | None:
+def _photos_of(path: Path, pixel_range: PixelRange | None) -> ImageList | None:
     """The photos of a folder, or one photo; None for a file that should be a video."""
-    if path.is_dir() or (path.is_file() and path.suffix.lower() in SUFFIXES):
-        return ImageList.read(path)
+    if path.is_dir() or (path.exists() and suffix_of(path.name) in SUFFIXES - {".gif"}):  # which plays as a video
+        return ImageList.read(path).scaled(pixel_range)
     if not path.is_file():
         raise ImageError(
             f"{path} does not exist: give a video, the index of a camera, an address or a folder of photos"

@@ -4,19 +4,21 @@ import contextlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from natsort import natsorted
 
-from ..errors import ImageError
+from ..errors import ConfigError, ImageError, counted
 from ..files.checksums import file_sum
+from ..files.regular import check_regular
+from .formats import SUFFIXES, count_left_out, is_photo, said_left_out, suffix_of
 from .list_files import as_on_disk, read_list
+from .pixels import Photo, read_photo
+from .scaling import PixelRange, checked_range
 
 log = logging.getLogger(__name__)
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp"})
 
 
 @dataclass(frozen=True)
@@ -27,17 +29,42 @@ class ImageList:
         root: the folder.
         names: relative paths, in the order of their rows everywhere else.
         given: whether somebody has given this order; that of a folder is natural.
+        pixel_range: LOW and HIGH in the units of the files: values of photos of more than 8 bits that become black and
+            white; None scales each such photo by its own percentiles.
     """
 
     root: Path
     names: tuple[str, ...]
     given: bool = field(default=True, compare=False)
+    pixel_range: PixelRange | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.names, str) or not all(isinstance(name, str) for name in self.names):
+            raise ConfigError(f"names are texts, one per image, not {self.names!r}")
+        object.__setattr__(self, "root", Path(self.root))
+        object.__setattr__(self, "names", tuple(self.names))
 
     def __len__(self) -> int:
         return len(self.names)
 
     def path(self, row: int) -> Path:
         return self.root / self.names[row]
+
+    def photo(self, row: int) -> Photo:
+        """Reads the photo of a row; errors as of `read_image`."""
+        return read_photo(self.path(row), self.pixel_range)
+
+    def scaled(self, pixel_range: Sequence[float] | None) -> "ImageList":
+        """The same photos, read with that pixel range.
+
+        Raises:
+            ConfigError: a pixel range that cannot be.
+        """
+        return replace(self, pixel_range=checked_range(pixel_range))
+
+    def some(self, rows: Iterable[int]) -> "ImageList":
+        """Those of the rows given."""
+        return replace(self, names=tuple(self.names[row] for row in rows))
 
     @classmethod
     def read(cls, source: str | os.PathLike, root: str | os.PathLike | None = None) -> "ImageList":
@@ -56,11 +83,11 @@ class ImageList:
             if root is not None:
                 raise ImageError(f"{path} is a folder: a root goes with a list file only")
             return cls(path, _names_below(path), given=False)
-        if not path.is_file():
+        if not path.exists():
             raise ImageError(
                 f"{path} does not exist: give a folder of photos or a text file with one image path per line"
             )
-        if path.suffix.lower() in SUFFIXES:
+        if suffix_of(path.name) in SUFFIXES:
             return cls(path.parent, (path.name,))
         return cls._from_lines(path, Path(root) if root is not None else None)
 
@@ -91,7 +118,7 @@ class ImageList:
             above = Path(os.path.abspath(self.root)).relative_to(os.path.abspath(root))
         except ValueError:  # links may lead there all the same
             above = self.root.resolve().relative_to(root.resolve())
-        return ImageList(root, tuple((above / name).as_posix() for name in self.names), self.given)
+        return replace(self, root=root, names=tuple((above / name).as_posix() for name in self.names))
 
     @classmethod
     def join(cls, lists: "Sequence[ImageList]") -> "ImageList":
@@ -104,10 +131,11 @@ class ImageList:
 
     def identity(self, row: int) -> bytes:
         """What tells a photo from another of the same name without decoding it: its size and a piece of its middle."""
-        with contextlib.suppress(OSError), open(self.path(row), "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(size // 2)
-            return f"{size} ".encode() + file.read(4096)
+        with contextlib.suppress(OSError):
+            size = check_regular(self.path(row))
+            with open(self.path(row), "rb") as file:
+                file.seek(size // 2)
+                return f"{size} ".encode() + file.read(4096)
         return b"missing"
 
     def content(self, row: int) -> int:
@@ -118,24 +146,33 @@ class ImageList:
 
     def missing(self) -> list[str]:
         """Names of the images that are not there."""
-        return [name for name in self.names if not (self.root / name).is_file()]
+        return [name for name in self.names if not (self.root / name).exists()]
+
+
+def check_is_list(images: object) -> None:
+    """Raises ConfigError unless images are an ImageList."""
+    if not isinstance(images, ImageList):
+        raise ConfigError(f"images are an ImageList, such as ImageList.read(FOLDER), not {type(images).__name__}")
 
 
 def _names_below(folder: Path) -> tuple[str, ...]:
-    found = []
+    """The photos below a folder that can be read here; says in one line which other images and videos there are."""
+    found: list[str] = []
+    others: list[str] = []
     for parent, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [
             name for name in folders if not name.startswith(".") and not _leads_back(Path(parent, name), folder)
         ]
         below = Path(parent).relative_to(folder)
-        found += [
-            (below / file).as_posix()
-            for file in files
-            if os.path.splitext(file)[1].lower() in SUFFIXES and not file.startswith(".")
-        ]
+        for file in files:
+            if not file.startswith("."):
+                (found if is_photo(file) else others).append((below / file).as_posix())
+    left_out = said_left_out(others)
     if not found:
-        kinds = ", ".join(sorted(SUFFIXES))
-        raise ImageError(f"{folder} holds no image, also not in folders below it: patchvlad reads {kinds}")
+        kinds, said = ", ".join(sorted(SUFFIXES)), f" (left out: {left_out})" if left_out else ""
+        raise ImageError(f"{folder} holds no image{said}, also not in folders below it: patchvlad reads {kinds}")
+    if left_out:
+        log.warning("%s: %s left out: %s", folder, counted(count_left_out(others), "file"), left_out)
     for name in found:
         if name.encode(errors="replace").decode().splitlines() != [name]:
             raise ImageError(f"{folder} holds a photo whose name is not one line of UTF-8, {name!r}: rename it")

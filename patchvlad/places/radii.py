@@ -19,6 +19,7 @@ class Reading:
         cities, validation_cities: of MSLS or GSV-Cities; the published lists where empty.
         panoramas: whether MSLS's panoramas are used in training; in validation they never are.
         seed: of the draw of what is held out.
+        pixel_range: of photos of more than 8 bits, see `read_image`; None for each photo's own.
     """
 
     positive_radius: float = POSITIVE_RADIUS
@@ -30,3 +31,4 @@ class Reading:
     validation_cities: tuple[str, ...] = ()
     panoramas: bool = False
     seed: int = 0
+    pixel_range: tuple[float, float] | None = None

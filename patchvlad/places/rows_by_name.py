@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import GroundTruthError
-from ..images.lists import SUFFIXES
+from ..images.formats import SUFFIXES
 from ..images.names import finder
 
 log = logging.getLogger(__name__)

@@ -170,7 +170,7 @@ class Places:
         database = new[self.database]
         return replace(
             self,
-            images=ImageList(self.images.root, tuple(self.images.names[row] for row in rows)),
+            images=self.images.some(rows),
             positions=self.positions[rows],
             queries=new[self.queries[kept]],
             database=database[database >= 0],

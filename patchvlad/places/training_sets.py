@@ -43,7 +43,11 @@ def read_places(dataset: str | os.PathLike, reading: Reading | None = None) -> t
         GroundTruthError: no such dataset, another layout than the known ones, or contents that cannot be.
         ConfigError: an option that does not go with the dataset.
     """
-    training, validation = _read_places(Path(dataset), reading or Reading())
+    reading = reading or Reading()
+    training, validation = (
+        replace(places, images=places.images.scaled(reading.pixel_range))
+        for places in _read_places(Path(dataset), reading)
+    )
     for said, places in ((dataset, training), (f"{dataset}, validation", validation)):
         places.check_telling(said)
     return training, validation

@@ -1,12 +1,13 @@
 """The whole search that a plan describes: candidates, then their re-ranking."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..errors import ConfigError
+from ..errors import ConfigError, StoreError, counted
 from ..features.global_descriptors import GlobalDescriptors
 from ..features.store import FeatureStore
 from ..images.row_order import RowOrder
@@ -18,6 +19,8 @@ from .ranking import Ranking
 from .registry import MATCHERS
 from .reranking import Workers, rerank
 from .retrieval import read_candidates, retrieve
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,13 @@ def search(
         workers: threads that score candidates, see `rerank`.
         progress: called after each query that is re-ranked.
         order: of the images that rows of a file of candidates stand for; None is that of the stores.
+
+    Raises:
+        StoreError: no photo of a side could be read.
+        ConfigError: a plan that cannot be.
     """
     plan.check()
+    _check_readable(stores)
     started = time.perf_counter()
     if plan.candidates_file:
         retrieved = read_candidates(plan.candidates_file, stores.queries, stores.database, order)
@@ -89,6 +97,24 @@ def search(
         progress=progress,
     )
     return Found(retrieved, reranked, (between - started, time.perf_counter() - between))
+
+
+def _check_readable(stores: Sides[FeatureStore]) -> None:
+    """Refuses a side without any described photo, and says of how many photos there is no answer."""
+    for kind, store in stores.items():
+        skipped = len(store.unreadable)
+        if not skipped:
+            continue
+        if skipped == len(store):
+            raise StoreError(
+                f"{store.folder}: none of its {counted(skipped, 'photo')} could be read, so there are no {kind} to "
+                "match: extract readable photos"
+            )
+        noun = ("query", "queries") if kind == "queries" else ("database image", "database images")
+        log.warning(
+            "%s of %d could not be read: %s",
+            *(counted(skipped, *noun), len(store), "no answer, and counted so" if kind == "queries" else "never found"),
+        )
 
 
 def matcher_of(plan: Plan) -> Matcher:

@@ -26,7 +26,7 @@ from ..errors import ModelError
 from ..files.atomic import writing
 from ..files.hdf5 import reading_hdf5
 from ..images.lists import ImageList
-from ..images.pixels import read_image, resize
+from ..images.pixels import resize
 from ..model.backbones.base import Backbone
 from ..model.network import stack
 from ..model.tensor_sums import check_finite
@@ -101,7 +101,7 @@ def cells_of(
 ) -> Iterator[Tensor]:
     """Yields the cells (1, H, W, C) of each photo, resized to (height, width)."""
     for row in range(len(images)):
-        yield normalised_cells(backbone(stack([resize(read_image(images.path(row)), size)])))
+        yield normalised_cells(backbone(stack([resize(images.photo(row).pixels, size)])))
         if progress:
             progress(row + 1, len(images))
 

@@ -141,7 +141,7 @@ def fit_whitening_to(
 def draw_images(images: ImageList, most: int, generator: np.random.Generator) -> ImageList:
     """At most so many of the images, drawn at random, in their order."""
     rows = np.sort(generator.permutation(len(images))[:most])
-    return ImageList(images.root, tuple(images.names[row] for row in rows))
+    return images.some(rows)
 
 
 @torch.inference_mode()

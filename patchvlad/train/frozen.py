@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..images.lists import ImageList
-from ..images.pixels import read_image, resize
+from ..images.pixels import resize
 from ..model.backbones.base import Backbone
 from ..model.network import stack
 
@@ -76,7 +76,7 @@ class FrozenMaps:
             yield self._maps(*pending.popleft())
 
     def _photo(self, row: int, variant: int) -> np.ndarray:
-        photo = resize(read_image(self.images.path(row)), self.size)
+        photo = resize(self.images.photo(row).pixels, self.size)
         if variant == 0 or self.augment is None:
             return photo
         return self.augment(photo, np.random.default_rng((self.seed, row, variant)))

@@ -75,9 +75,8 @@ def model_from_photos(
     """
     network = pretrained(backbone, weights)
     if known is None:
-        names = tuple(places.images.names[row] for row in places.database)
         generator = np.random.default_rng(seed)
-        images = draw_images(ImageList(places.images.root, names), MOST_CLUSTERED, generator)
+        images = draw_images(places.images.some(places.database), MOST_CLUSTERED, generator)
         # Drawn as `fit` draws, which this was a part of: the same photos and cells for the same seed.
         generator = np.random.default_rng(seed)
         images = draw_images(images, 1000, generator)

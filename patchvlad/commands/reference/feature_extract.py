@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import MismatchError
 from ..extract import Extracting, extract_photos
+from ..options import add_pixel_range_option
 from ..outputs import FOLDER, add_output
 from ..progress import bar
 from .shared import device_of, images_of, new_parser, preset_of, run_as
@@ -40,12 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_true",
         help="ours: also write globalfeats.npy and patchfeats_psize*_*.npy, for scripts that read them",
     )
+    add_pixel_range_option(parser)
     return run_as(parser, argv, "patchvlad extract")
 
 
 def _extract(arguments: argparse.Namespace) -> None:
     preset = preset_of(arguments)
-    images = images_of(arguments.dataset_file_path, arguments.dataset_root_dir)
+    images = images_of(arguments.dataset_file_path, arguments.dataset_root_dir).scaled(arguments.pixel_range)
     if arguments.reference_files:
         from ...features.reference_features import stems_of
 

@@ -19,6 +19,7 @@ from ..live.screens import NEXT, QUIT, Screen, Shown
 from ..live.threads import Threads
 from ..live.video import open_video
 from ..live.window import open_window
+from ..options import add_pixel_range_option
 from ..outputs import FILE, add_output
 from ..preset import PRESETS, Preset, read_preset
 from ..process import keep_freed_memory
@@ -53,11 +54,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_output(parser, "--video", FILE, metavar="OUT.mp4", help="write what is shown into a video")
     parser.add_argument("--no-window", action="store_true", help="open no window, even where there is a display")
     parser.add_argument("--every-frame", action="store_true", help="drop no frame of a video, however long it takes")
+    add_pixel_range_option(parser)
     return run_as(parser, argv, "patchvlad compare")
 
 
 def _match_realtime(arguments: argparse.Namespace) -> None:
     from ...images.frames import frames
+    from ...images.scaling import checked_range
 
     if arguments.preset and arguments.config_path:
         raise ConfigError("a preset and a config are both given: give one of them")
@@ -65,11 +68,12 @@ def _match_realtime(arguments: argparse.Namespace) -> None:
     preset.description.check_patches(preset.name)
     if arguments.video and os.path.realpath(arguments.video) == os.path.realpath(arguments.source):
         raise ConfigError(f"--video {arguments.video} would replace the source itself: give another name")
+    pixel_range = checked_range(arguments.pixel_range)
     keys: queue.SimpleQueue[str] = queue.SimpleQueue()
     quiet_opencv()
     keep_freed_memory()
     with ExitStack() as opened:
-        source = opened.enter_context(frames(arguments.source, live=not arguments.every_frame))
+        source = opened.enter_context(frames(arguments.source, not arguments.every_frame, pixel_range))
         screens = _screens(arguments, source, keys, opened)
         model = preset.description.load(device_of(arguments))
         pairs = Pairs(model, preset, opened.enter_context(Threads()))
@@ -106,6 +110,7 @@ def _play(
 ) -> None:
     """Shows frame after frame, until there are no more, or q is pressed."""
     from ...evaluate.live_figure import draw_live
+    from ...images.scaling import is_faint
 
     while _wait(source, pairs, screens, keys):
         frame = next(source, None)
@@ -115,6 +120,7 @@ def _play(
         current, reference = pairs.current, pairs.reference
         assert current is not None and reference is not None
         said = f"score {score:.5f}   {pace.rate:.1f} frames per second   {source.dropped} dropped"
+        said += "   next to no contrast" if is_faint(current.pixels) or is_faint(reference.pixels) else ""
         names = (current.name, f"reference: {reference.name}")
         picture = draw_live(current.pixels, reference.pixels, match, names, said)
         for screen in screens:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..compare import match_photos
+from ..options import add_pixel_range_option
 from ..outputs import FOLDER, add_output
 from ..packaged import EXAMPLES, fetch, find, folder
 from .shared import device_of, new_parser, preset_of, run_as
@@ -25,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=Path("results"),
         help="folder for patchMatchings.png (%(default)s)",
     )
+    add_pixel_range_option(parser)
     return run_as(parser, argv, "patchvlad compare")
 
 
@@ -38,7 +40,7 @@ def _match_two(arguments: argparse.Namespace) -> None:
     )
     model = preset.description.load(device_of(arguments))
     plot = arguments.plot_save_path / "patchMatchings.png"
-    match = match_photos(preset, model, first, second, plot)
+    match = match_photos(preset, model, first, second, plot, arguments.pixel_range)
     score = match.weighted(preset.plan.weights or ())
     print(f"Similarity score between the two images is: {score:.5f}. Larger scores indicate better matches.")
     print(f"Drawn into {plot}")
