@@ -21,8 +21,12 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
 def fuzz(name: str, options: list[str]) -> None:
     """Fuzzes one reader in this process, until it is told to end or finds something."""
     import atheris
+    import cv2  # noqa: F401  what is imported before is not instrumented
+    import h5py  # noqa: F401
+    import scipy.spatial.transform  # noqa: F401
+    import torch  # noqa: F401
 
-    with atheris.instrument_imports(include=["patchvlad", "zipfile", "pickletools", "torch._weights_only_unpickler"]):
+    with atheris.instrument_imports(include=["patchvlad"]):
         import fuzz_targets
 
     logging.disable()

@@ -233,7 +233,7 @@ TARGETS: dict[str, Target] = {
         read_clusters,
         lambda: [in_hdf5(centroids=np.ones((2, 4)), descriptors=np.ones((5, 4)))],
     ),
-    "json": Target(".json", read_json, lambda: [b'{"a": [1, 2.5, null, "x"]}'], (ValueError,)),
+    "json": Target(".json", read_json, lambda: [b'{"a": [1, 2.5, null, "x"]}'], (ValueError, OSError)),
     "manifest": Target("manifest.json", manifest, manifests),
     "results": Target("results.json", lambda path: read_making(path.parent), lambda: [json.dumps(MAKING).encode()]),
     "list": Target(".txt", lambda path: read_list(path, None), lambda: [b"a.jpg\nb/c.png\n"]),

@@ -60,7 +60,7 @@ def read_values(text: str, name: str, sections: Sequence[str]) -> "Values":
     try:
         parser.read_string(text, source=name)
     except configparser.Error as error:
-        raise ConfigError(f"{name} is not an .ini file: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{name} is not an .ini file: {' '.join(str(error).split())[:300]}") from error
     for section in sections:
         if section not in parser:
             raise ConfigError(f"{name} has no section [{section}]: see the presets for the format")

@@ -1,16 +1,14 @@
 """What a feature store says of itself: how its features were made, of which photos, and how many are there."""
 
 import json
-import types
-import typing
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError
 from ..files.atomic import write_text
 from ..files.checksums import digest
-from ..files.json_files import read_json
+from ..files.json_files import read_json, to_record
 from ..model.grid import PatchGrid
 from .registry import STORE_DTYPES
 
@@ -130,7 +128,7 @@ class Manifest:
             if values["format"] != UNSUMMED and said != _sum(values):
                 raise ValueError("its checksum is another: it was changed after it was written")
             values["recipe"].setdefault("patch_dim", values["recipe"]["dim"])
-            manifest = _record(cls, values)
+            manifest = to_record(cls, values)
             manifest.check()
             return manifest
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -162,28 +160,3 @@ def _said(pixel_range: tuple[float, float] | None) -> str:
 def _sum(values: dict[str, Any]) -> str:
     """Checksum of what a manifest says, however it is laid out."""
     return digest(json.dumps(values, indent=1).encode())
-
-
-def _record(kind: Any, values: Any) -> Any:
-    """A record of what JSON says, each value of its field's type."""
-    kinds, known = typing.get_type_hints(kind), {one.name for one in fields(kind)}
-    if not isinstance(values, dict) or not values.keys() <= known:
-        raise TypeError(f"{kind.__name__}: {', '.join(sorted({*values} - known)) or 'no record'}")
-    return kind(**{name: _of_kind(kinds[name], value, name) for name, value in values.items()})
-
-
-def _of_kind(kind: Any, value: Any, name: str) -> Any:
-    """What JSON says, as that type."""
-    parts = typing.get_args(kind)
-    if isinstance(kind, types.UnionType):
-        return None if value is None else _of_kind(parts[0], value, name)
-    if typing.get_origin(kind) is tuple and isinstance(value, list):
-        each = [parts[0]] * len(value) if parts[-1] is Ellipsis else parts
-        return tuple(_of_kind(one, part, name) for one, part in zip(each, value, strict=True))
-    if kind is float and type(value) is int:
-        return float(value)
-    if kind is FeatureRecipe:
-        return _record(kind, value)
-    if type(value) is not kind:
-        raise TypeError(f"{name} is {str(value)[:50]!r}")
-    return value

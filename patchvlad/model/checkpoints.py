@@ -139,8 +139,8 @@ def _load_safetensors(path: Path, pooling: str | None) -> PatchNetVLAD:
     metadata, tensors = read_summed(path)
     if metadata.get("format") != FORMAT:
         raise ModelError(f"{path} is a .safetensors file, but not of patchvlad (format {metadata.get('format')})")
-    state = {name: tensor.float() for name, tensor in tensors.items()}
     try:
+        state = {name: _float32(name, tensor) for name, tensor in tensors.items()}
         settings = parse_json(metadata["settings"])
         backbone = make_backbone(settings["backbone"])
         parts = _Parts(
@@ -149,6 +149,8 @@ def _load_safetensors(path: Path, pooling: str | None) -> PatchNetVLAD:
             *(_cells(settings[name]) for name in ("patch_sizes", "patch_strides")),
         )
         expected = settings["backbone_sha256"]
+    except ModelError as error:
+        raise ModelError(f"{path}: {str(error)[:300]}") from error
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise ModelError(f"{path} cannot be read as a .safetensors checkpoint ({error!r} in its settings)") from error
     if not any(name.startswith("backbone.") for name in state):
@@ -157,6 +159,12 @@ def _load_safetensors(path: Path, pooling: str | None) -> PatchNetVLAD:
     if _digest({n: t for n, t in state.items() if n.startswith("backbone.")}) != expected:
         raise ModelError(f"{path} was fitted on other weights of {backbone.name} than are installed here")
     return _assemble(path, backbone, state, parts)
+
+
+def _float32(name: str, tensor: Tensor) -> Tensor:
+    if not tensor.is_floating_point():
+        raise ValueError(f"{name} holds {str(tensor.dtype).removeprefix('torch.')}")
+    return tensor.float()
 
 
 def _known(pooling: object) -> str:
@@ -196,9 +204,8 @@ def _of_published(path: Path, published: dict[str, Tensor], pooling: str | None)
     for name, tensor in published.items():
         plain = ".".join(part for part in name.split(".") if part != "module")  # DataParallel's prefix, at any depth
         ours = _REFERENCE_NAMES.get(plain) or plain.replace("encoder.", "backbone.layers.", 1)
-        state[ours] = (
-            tensor.float().flatten(2).squeeze(2) if tensor.dim() == 4 and plain in _REFERENCE_NAMES else tensor.float()
-        )
+        values = _float32(name, tensor)
+        state[ours] = values.flatten(2).squeeze(2) if values.dim() == 4 and plain in _REFERENCE_NAMES else values
     if pooling is None and "vlad.centroids" not in state:
         raise ModelError(f"{path} has no VLAD layer: name its pooling, one of {', '.join(GLOBAL_POOLINGS)}")
     return _assemble(path, backbone, state, _Parts(pooling or "patchnetvlad"))

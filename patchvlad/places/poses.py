@@ -4,6 +4,7 @@ A pose maps the world to the camera, x_camera = R(q) x_world + t, so the camera 
 """
 
 import logging
+import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -154,9 +155,10 @@ def _pose(values: Sequence[float], form: str) -> tuple[np.ndarray, np.ndarray]:
     if len(values) != 7 or form == "robotcar":
         raise ValueError(f"{len(values)} numbers")
     rotation = np.array(values[:4])
-    if abs(np.linalg.norm(rotation) - 1) > 0.01:
-        raise ValueError(f"a quaternion of length {np.linalg.norm(rotation):.3g}")
-    rotation /= np.linalg.norm(rotation)
+    length = math.hypot(*rotation)
+    if abs(length - 1) > 0.01:
+        raise ValueError(f"a quaternion of length {length:.3g}")
+    rotation /= length
     third = np.array(values[4:])
     return rotation, -rotation_of(rotation[None]).apply(third[None])[0] if form == "cmu" else third
 

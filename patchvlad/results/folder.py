@@ -21,6 +21,7 @@ from typing import Any
 
 from ..errors import GroundTruthError, MismatchError, counted
 from ..files.atomic import finish_set, replacing_set, write_text
+from ..files.json_files import read_json, to_record
 from ..images.sides import KINDS, Names, Sides
 from ..search.ranking import Ranking
 from .exports import write_kapture_pairs, write_reference_pairs
@@ -198,15 +199,14 @@ def read_making(folder: Path) -> Making | None:
     if not path.is_file():
         return None
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        said = read_json(path)
         if not isinstance(said, dict):
             raise TypeError("it must be a record")
-        known = {f.name: said[f.name] for f in fields(Making) if f.name in said}
-        for name in ("image_size", "patch_sizes", "weights"):
-            known[name] = tuple(known[name]) if known.get(name) is not None else None
-        if not isinstance(known.get("group", 1), int):
-            raise TypeError("group must be a whole number")
-        return Making(**{name: value for name, value in known.items() if value is not None})
+        known = {one.name for one in fields(Making)}  # a later version may say more
+        making: Making = to_record(Making, {name: value for name, value in said.items() if name in known})
+        if making.group < 1:
+            raise ValueError(f"group is {making.group}")
+        return making
     except (ValueError, TypeError, AttributeError, OSError) as error:
         raise GroundTruthError(f"{path} is damaged ({error}): run match again") from error
 

@@ -168,13 +168,13 @@ def _from_rows(path: Path, asked: Asked, order: RowOrder) -> Prediction:
         raise GroundTruthError(f"{path} cannot be read as an array of rows ({error})") from error
     if rows.ndim != 2 or not np.issubdtype(rows.dtype, np.integer):
         raise GroundTruthError(f"{path} holds {rows.dtype} {rows.shape}: rows are whole numbers, one line per query")
-    rows = rows.astype(np.int64)
-    if len(rows) != queries or rows.min(initial=-1) < -1 or rows.max(initial=-1) >= database:
+    if len(rows) != queries or (rows.size and not -1 <= int(rows.min()) <= int(rows.max()) < database):
         raise GroundTruthError(
             f"{path} holds {counted(len(rows), 'query', 'queries')} and rows {rows.min(initial=0)} to "
             f"{rows.max(initial=0)}, but the ground truth {counted(queries, 'query', 'queries')} and "
             f"{counted(database, 'database image')}: they do not belong together"
         )
+    rows = rows.astype(np.int64)
     names = Sides(asked.queries or tuple(map(str, range(queries))), asked.database or tuple(map(str, range(database))))
     said = order.names(path, Sides(asked.queries, asked.database))
     by_row = [tuple(own or name) for own, name in zip(said, names, strict=True)]
