@@ -5,11 +5,17 @@ from pathlib import Path
 import generated_city
 import numpy as np
 import pytest
+from PIL import Image
 
 from patchvlad.errors import ConfigError, GroundTruthError
 from patchvlad.places.msls import rare_weights
 from patchvlad.places.radii import Reading
 from patchvlad.places.training_sets import read_places
+
+
+def write_photo(path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    Image.new("RGB", (8, 8)).save(path)
 
 
 def write(path: Path, text: str) -> Path:
@@ -213,6 +219,22 @@ def test_headings_of_gsv_cities_are_read(tmp_path: Path) -> None:
     write(tmp_path / "Dataframes" / "London.csv", header + "\n".join(rows))
     training, _ = read_places(tmp_path, Reading(validation=0, heading_limit=40))
     assert [rows.tolist() for rows in training.positives] == [[1], [0], []]
+
+
+def test_a_folder_per_place_is_read_as_labels_and_this_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    for place in ("gate", "tower", "barn"):
+        for number in range(4):
+            write_photo(tmp_path / place / f"{number}.jpg")
+    training, validation = read_places(tmp_path, Reading(validation=0))
+    assert [len(found) for found in training.positives] == [3] * 12
+    assert "so each of the 3 folders is taken for a place, such as barn" in caplog.text
+    assert not len(validation.images)
+    write_photo(tmp_path / "loose.jpg")
+    with pytest.raises(GroundTruthError, match=r"0\.jpg has no position \(13 of 13 have none\), as it has no EXIF"):
+        read_places(tmp_path)
 
 
 @pytest.mark.slow

@@ -170,7 +170,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         assert "utmQ, utmDb and posDistThr" in refusal(path)
     with open(path, "wb") as file:
         np.save(file, np.zeros((2, 2)))
-    assert "utmQ, utmDb and posDistThr" in refusal(path)
+    assert "gives rows" in refusal(path)  # it is what its first bytes say
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
@@ -418,6 +418,99 @@ def test_npy_damaged_anywhere_gives_a_truth_or_a_named_error(tmp_path: Path) -> 
             GroundTruth.read(path, QUERIES, DATABASE)
         except GroundTruthError as error:
             assert str(path) in str(error)
+
+
+# --- .mat -----------------------------------------------------------------------------------------------------------
+
+
+def write_mat(path: Path, **changed) -> Path:
+    """A dbStruct as NetVLAD's authors save it: names in cells, positions in columns."""
+    from scipy.io import savemat
+
+    cells = lambda *names: np.array([[name] for name in names], dtype=object)  # noqa: E731
+    fields = {
+        "whichSet": "test",
+        "dbImageFns": cells("000/000000_pitch1_yaw1.jpg", "000/000001_pitch1_yaw1.jpg", "001/000002_pitch1_yaw1.jpg"),
+        "utmDb": np.array([[585001.5, 585010.5, 585100.5], [4477000.0, 4477000.0, 4477000.0]]),
+        "qImageFns": cells("q/a.jpg", "q/b.jpg"),
+        "utmQ": np.array([[585000.5, 585110.5], [4477000.0, 4477000.0]]),
+        "numImages": 3.0,
+        "numQueries": 2.0,
+        "posDistThr": 25.0,
+        "posDistSqThr": 625.0,
+    }
+    fields |= changed
+    savemat(
+        path, {"dbStruct": {name: value for name, value in fields.items() if value is not None}}, do_compression=True
+    )
+    return path
+
+
+def test_a_dbstruct_goes_by_name(tmp_path: Path) -> None:
+    path = write_mat(tmp_path / "pitts.mat")
+    truth = GroundTruth.read(path)
+    assert rows(truth) == [[0, 1], [2]]
+    assert truth.query_names == ("q/a.jpg", "q/b.jpg")
+    assert truth.database_names[0] == "000/000000_pitch1_yaw1.jpg"
+    assert rows(GroundTruth.read(path, radius=5)) == [[0], []]
+    # Fewer images, in another order, with another suffix (Tokyo 24/7's are .jpg in the file and .png on disk).
+    some = GroundTruth.read(
+        path, ["b.jpg", "a.jpg"], ["set/001/000002_pitch1_yaw1.png", "set/000/000000_pitch1_yaw1.png"]
+    )
+    assert rows(some) == [[0], [1]]
+    assert "does not know 1 of 2 images of the queries, such as q/c.jpg" in refusal(path, ["q/a.jpg", "q/c.jpg"], None)
+    (tmp_path / "renamed.npz").write_bytes(path.read_bytes())  # it is what its first bytes say
+    assert rows(GroundTruth.read(tmp_path / "renamed.npz")) == [[0, 1], [2]]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"utmQ": None}, "its dbStruct has no utmQ"),
+        ({"utmDb": np.zeros((2, 5))}, "positions of shape (2, 5) for 3 images"),
+        ({"utmQ": np.array([[np.nan, 1], [2, 3]])}, "positions must be finite numbers"),
+        ({"utmQ": np.array([["a", "b"], ["c", "d"]])}, "for 2 images"),
+        ({"qImageFns": np.array([["q/a.jpg"], ["q/a.jpg"]], dtype=object)}, "it names an image twice"),
+        ({"qImageFns": np.zeros((0, 0), dtype=object)}, "it names no images"),
+        ({"posDistThr": np.inf}, "the radius must be at least 0 m"),
+    ],
+)
+def test_a_dbstruct_that_cannot_be_is_refused(changed: dict, said: str, tmp_path: Path) -> None:
+    assert said in refusal(write_mat(tmp_path / "gt.mat", **changed))
+
+
+def test_other_mat_files_are_refused_by_what_they_hold(tmp_path: Path) -> None:
+    from scipy.io import savemat
+
+    path = tmp_path / "gt.mat"
+    savemat(path, {"GroundTruth": np.eye(3), "x": 1})
+    assert "it has no dbStruct, but GroundTruth, x" in refusal(path)
+    path.write_bytes(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM" + bytes(400))
+    assert "it is of MATLAB 7.3, which is HDF5: save it with -v7" in refusal(path)
+    path.write_bytes(b"")
+    assert "is not a ground truth .mat" in refusal(path)
+
+
+def test_mat_damaged_anywhere_gives_a_truth_or_a_named_error(tmp_path: Path) -> None:
+    path = write_mat(tmp_path / "gt.mat")
+    whole = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    for seed in range(100):
+        generator = np.random.default_rng(seed)
+        content = whole.copy()
+        content[generator.integers(0, len(content), 2)] = generator.integers(0, 256, 2)
+        path.write_bytes(content.tobytes()[: generator.integers(10, len(content) + 1)])
+        try:
+            GroundTruth.read(path)
+        except GroundTruthError as error:
+            assert str(path) in str(error)
+
+
+def test_a_mat_that_unpacks_to_more_than_a_truth_holds_is_refused(tmp_path: Path, monkeypatch) -> None:
+    from patchvlad.places import truth_mat
+
+    path = write_mat(tmp_path / "gt.mat", more=np.zeros((1000, 1000)))
+    monkeypatch.setattr(truth_mat, "UNPACKED", 1 << 20)
+    assert "it holds more than 1.05 MB" in refusal(path)
 
 
 # --- written and described ------------------------------------------------------------------------------------------

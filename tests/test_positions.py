@@ -9,7 +9,7 @@ import generated_city
 import numpy as np
 import pyproj
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 from tiny import write_gps
 
 from patchvlad.errors import GroundTruthError, ImageError
@@ -373,6 +373,36 @@ def test_a_photo_without_gps_is_named(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.degrees[0], [-33.9, -70.5], atol=1e-6)
     with pytest.raises(GroundTruthError, match=r"b.jpg has no position \(1 of 2 have none\)"):
         found.check()
+
+
+def test_what_exif_lacks_is_named(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "none.jpg")
+    camera = Image.Exif()
+    camera[ExifTags.Base.Make] = "camera"
+    Image.new("RGB", (8, 8)).save(tmp_path / "camera.jpg", exif=camera)
+    for name, changed in (
+        ("half.jpg", {ExifTags.GPS.GPSLongitudeRef: None, ExifTags.GPS.GPSLatitude: None}),
+        ("odd.jpg", {ExifTags.GPS.GPSLatitudeRef: "X"}),
+    ):
+        write_gps(tmp_path / name, 48.0, 11.0)
+        with Image.open(tmp_path / name) as photo:
+            exif_of = photo.getexif()
+            tags = exif_of.get_ifd(ExifTags.IFD.GPSInfo)
+        for tag, value in changed.items():
+            tags.pop(tag)
+            if value is not None:
+                tags[tag] = value
+        Image.new("RGB", (8, 8)).save(tmp_path / name, exif=exif_of)
+    write_gps(tmp_path / "zero.jpg", 0.0, 0.0)
+    for name, said in (
+        ("none.jpg", "it has no EXIF"),
+        ("camera.jpg", "its EXIF has no GPS tags"),
+        ("half.jpg", "its EXIF has no GPSLatitude, GPSLongitudeRef"),
+        ("odd.jpg", "its GPS tags are no degrees, minutes and seconds"),
+        ("zero.jpg", "its EXIF says latitude 0 and longitude 0"),
+    ):
+        with pytest.raises(GroundTruthError, match=rf"{name} has no position \(1 of 1 have none\), as {said}"):
+            exif.from_exif(ImageList(tmp_path, (name,))).check()
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no photo"])

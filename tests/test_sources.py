@@ -151,3 +151,47 @@ def test_labels_of_equal_file_names_are_told_apart_by_folder(tmp_path: Path) -> 
     table = write(tmp_path / "l.csv", "image,place\nqueries/1,A\nqueries/2,B\ndatabase/1,C\ndatabase/2,A\n")
     queries, database = (images("1", "2", root=f"set/{folder}") for folder in ("queries", "database"))
     assert rows(make_ground_truth(queries, database, [table])) == [[1], []]
+
+
+def test_a_folder_per_place_gives_labels(tmp_path: Path) -> None:
+    queries, database = (
+        images("tower/1.jpg", "gate/1.jpg", "new/1.jpg"),
+        images("gate/2.jpg", "tower/2.jpg", "tower/3.jpg"),
+    )
+    truth = make_ground_truth(queries, database, "folders")
+    assert rows(truth) == [[1, 2], [0], []]
+    assert truth.protocol == "positives of the same label (folders)"
+    above = images("q/tower/1.jpg", "q/gate/1.jpg"), images("d/x/gate/2.jpg", "d/x/tower/2.jpg")
+    assert rows(make_ground_truth(*above, "folders")) == [[1], [0]]
+    with pytest.raises(GroundTruthError, match=r"root: 1.jpg lies in no folder of a place, as PLACE/1.jpg would"):
+        make_ground_truth(images("1.jpg"), database, "folders")
+    with pytest.raises(GroundTruthError, match="have no folder in common, such as barn"):
+        make_ground_truth(images("barn/1.jpg"), database, "folders")
+    with pytest.raises(GroundTruthError, match="folders holds labels: neither a radius nor headings apply"):
+        make_ground_truth(queries, database, "folders", radius=5)
+
+
+def test_tables_may_have_other_suffixes_and_truths_too(tmp_path: Path) -> None:
+    table = write(tmp_path / "p.txt", "filename;easting;northing\nq/a;0;0\nd/1;3;4\nd/2;30;40\n")
+    assert rows(make_ground_truth(images("q/a"), images("d/1", "d/2"), [table], radius=5)) == [[0]]
+    tabbed = write(tmp_path / "p.tsv", "name\tlat\tlng\nq/a\t48\t11\nd/1\t48.0001\t11\nd/2\t49\t11\n")
+    assert rows(make_ground_truth(images("q/a"), images("d/1", "d/2"), [tabbed])) == [[0]]
+
+
+@pytest.mark.parametrize("content", [b"\0\1\2", b"\x7fELF\0\0"])
+def test_files_of_no_kind_are_refused_as_such(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.bin").write_bytes(content)
+    for read in (GroundTruth.read, lambda path: make_ground_truth(images("a"), images("b"), [path])):
+        with pytest.raises(GroundTruthError, match=r"x.bin is none of the files of ground truth, which are .npz, .csv"):
+            read(tmp_path / "x.bin")
+
+
+def test_poses_and_positions_are_no_truth_until_they_are_made_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "images.txt", "1 1 0 0 0 0 0 0 1 a.jpg\n\n")
+    with pytest.raises(GroundTruthError, match=r"become one with 'patchvlad ground-truth --from .*images.txt'"):
+        GroundTruth.read(path)
+    table = write(tmp_path / "p.csv", "image,lat,lon\na,1,2\n")
+    with pytest.raises(
+        GroundTruthError, match=r"no column query, positives; it has image, lat, lon.*ground-truth --from"
+    ):
+        GroundTruth.read(table)

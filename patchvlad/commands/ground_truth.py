@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import ConfigError, GroundTruthError, counted
 from ..places.radii import RADIUS
-from ..places.registry import SOURCES
+from ..places.registry import LABELS, SOURCES
 from .options import add_root_option, add_row_order_option, at_least
 from .outputs import FILE, add_output
 from .progress import bar
@@ -28,10 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="source",
         nargs="+",
         metavar="S",
-        help=f"{', '.join(SOURCES)}, or files: .csv of lat, lon or easting, northing, or place; "
-        ".csv of query and positives; the reference's .npz; VPR-Bench's .npy (default: names if they read "
-        "@easting@northing@..., else exif)",
+        help=f"{', '.join((*SOURCES, *LABELS))}, or files: .csv of lat, lon or easting, northing, or place; "
+        ".csv of query and positives; the reference's .npz; .npy of VPR-Bench or GSV-Cities; .mat with a dbStruct; "
+        "poses: TUM's trajectory (and rgb.txt), COLMAP's images.txt (default: names if they read @easting@northing@, "
+        "else exif)",
     )
+    parser.add_argument("--poses", action="store_true", help="utmQ and utmDb of an .npz are poses tx ty tz q")
     parser.add_argument(
         "--radius", type=float, metavar="M", help=f"metres within which images are positives (default: {RADIUS:g})"
     )
@@ -61,11 +63,14 @@ def run(arguments: argparse.Namespace) -> None:
     queries, database = (ImageList.read_either(path, arguments.root) for path in sides)
     source = arguments.source
     if source is not None:
-        source = [word.lower() if word.lower() in SOURCES else word for word in source]
-        kinds = [word for word in source if word in SOURCES]
+        known = (*SOURCES, *LABELS)
+        source = [word.lower() if word.lower() in known else word for word in source]
+        kinds = [word for word in source if word in known]
         if kinds and len(source) > 1:
             raise ConfigError(f"--from {' '.join(source)}: {kinds[0]} stands alone")
         source = kinds[0] if kinds else [Path(word) for word in source]
+    if arguments.poses and (source is None or isinstance(source, str)):
+        raise ConfigError("--poses says what an .npz holds: give it with --from")
     with bar("read positions") as progress:
         truth = make_ground_truth(
             queries,
@@ -75,6 +80,7 @@ def run(arguments: argparse.Namespace) -> None:
             heading_limit=arguments.heading_limit,
             frames=arguments.frames,
             frame_step=arguments.frame_step,
+            poses=arguments.poses,
             row_order=arguments.row_order,
             progress=progress,
         )

@@ -1,5 +1,6 @@
 """Which database images show the place of a query: the positives. Made from positions or labels, read, written."""
 
+import codecs
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import GroundTruthError, counted
+from ..files.regular import check_file
 from ..images.row_order import RowOrder
 from ..images.sides import PerhapsNames, Sides
 from .nearby import check_headings, label_points, looking_alike, pairs_within, split
@@ -15,6 +17,10 @@ from .registry import TRUTH_FILES
 from .telling import warn_of_truth
 
 FARTHEST = 1e15  # metres: labels and regions are put far apart, and squares of distances must be numbers
+FIRST_BYTES = {
+    **{b"PK\x03\x04": ".npz", b"PK\x05\x06": ".npz", b"\x93NUMPY": ".npy"},
+    **{b"MATLAB 5.0": ".mat", b"MATLAB 7.3": ".mat", b"\x89HDF\r\n\x1a\n": ".mat"},
+}
 UNITS = ("m", "frames", "labels")
 
 
@@ -178,8 +184,10 @@ class GroundTruth:
         database_names: Sequence[str] | None = None,
         radius: float | None = None,
         order: RowOrder | None = None,
+        file: "TruthFile | None" = None,
     ) -> "GroundTruth":
-        """Reads a ground truth: .npz (the reference's or ours), .csv of query and positives, or VPR-Bench's .npy.
+        """Reads a ground truth: .npz (the reference's or ours), .csv of query and positives, .npy (VPR-Bench,
+        GSV-Cities), or .mat (dbStruct of Pittsburgh and Tokyo 24/7). Its first bytes say which it is, not its name.
 
         Args:
             path: the file.
@@ -189,15 +197,22 @@ class GroundTruth:
                 more.
             radius: in metres or frames, overrides an .npz's posDistThr.
             order: of the images that rows of a file without names stand for; None takes them as they are given.
+            file: how to read it; None decides by its first bytes.
 
         Raises:
             GroundTruthError: no such file, another kind of file, or one of other images.
         """
         path = Path(path)
-        if not path.is_file():
+        if not path.exists():
             raise GroundTruthError(f"{path} does not exist: give an .npz (utmQ, utmDb, posDistThr) or a .csv")
-        kind = path.suffix.lower()
-        file = TRUTH_FILES[kind if kind in TRUTH_FILES else ".npz"]
+        kind = kind_of(path)
+        if not kind:
+            raise GroundTruthError(
+                f"{path} is none of the files of ground truth, which are {', '.join(TRUTH_FILES)}. Positions and poses "
+                f"become one with 'patchvlad ground-truth --from {path}'"
+            )
+        file = file or TRUTH_FILES[kind]
+        assert file is not None
         if file.lists_positives and radius is not None:
             raise GroundTruthError(f"{path} lists positives: a radius does not apply")
         names: PerhapsNames = Sides(query_names, database_names)
@@ -258,6 +273,33 @@ class TruthFile:
     write: Callable[[Path, GroundTruth], None] | None = None
     lists_positives: bool = False
     by_row: Callable[[Path], bool] = lambda _: False
+
+
+def kind_of(path: Path) -> str:
+    """Which kind of ground truth a file is, by its first bytes, else by its suffix; "" of other texts and of folders.
+
+    Raises:
+        GroundTruthError: it cannot be read, or is none of the kinds and no text.
+    """
+    suffix = path.suffix.lower()
+    if not path.is_file() and not path.exists():
+        return suffix if suffix in TRUTH_FILES else ""  # whose reader says so
+    if path.is_dir():
+        return ""
+    try:
+        check_file(path)
+        with open(path, "rb") as file:
+            head = file.read(1024)
+    except OSError as error:
+        raise GroundTruthError(f"{path} cannot be read as a ground truth: {error}") from error
+    for start, kind in FIRST_BYTES.items():
+        if head.startswith(start):
+            return kind
+    if suffix in TRUTH_FILES:
+        return suffix
+    if b"\0" in head and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise GroundTruthError(f"{path} is none of the files of ground truth, which are {', '.join(TRUTH_FILES)}")
+    return ".csv" if suffix == ".tsv" else ""
 
 
 def check_writable(path: Path) -> None:

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 TRUE_SCALE = 1e-3  # by which a metre of UTM may differ from one on the ground
 WIDE = 400e3  # metres of easting, more than photos of one town and of its zone have
+SMALLEST = 0.1  # metres of a radius: what is smaller beside degrees is degrees too
 OWN = "of its own"  # in place of a zone: metres of a frame that is not UTM
 FAR, NEAR = 500e3, 50e3  # metres: database and queries are further apart than this, and would be nearer swapped
 
@@ -35,6 +36,7 @@ class Located:
             another frame than UTM.
         degrees: (N, 2) latitude and longitude, WGS84, or None.
         headings: (N,) degrees clockwise from north, NaN where unknown.
+        absent: (N) why a photo has no position, in words; empty where nothing is known of that.
     """
 
     source: str
@@ -43,6 +45,7 @@ class Located:
     zones: tuple[str, ...]
     degrees: np.ndarray | None
     headings: np.ndarray
+    absent: tuple[str, ...] = ()
 
     def check(self) -> "Located":
         """Raises GroundTruthError for a photo without a position, or one that is not on Earth."""
@@ -50,8 +53,9 @@ class Located:
         assert values is not None
         for row in np.flatnonzero(~np.isfinite(values).all(axis=1))[:1]:
             missing = int((~np.isfinite(values).all(axis=1)).sum())
+            why = f", as {self.absent[row]}" if self.absent else ""
             raise GroundTruthError(
-                f"{self.source}: {self.names[row]} has no position ({missing} of {len(values)} have none): "
+                f"{self.source}: {self.names[row]} has no position ({missing} of {len(values)} have none){why}: "
                 "give it one, or leave it out"
             )
         if self.utm is None:
@@ -131,6 +135,28 @@ def _degrees(side: Located) -> np.ndarray:
             "letter of its hemisphere: name all zones, or give latitudes and longitudes"
         )
     return geodesy.from_utm(side.utm, side.zones)
+
+
+def in_metres(sides: Sides[np.ndarray], radius: float, source: object) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of a file that should hold metres, (Q, d) and (B, d): degrees become metres, which is said.
+
+    Raises:
+        GroundTruthError: they are degrees, and so is the radius.
+    """
+    if any(side.ndim != 2 or side.shape[1] != 2 for side in sides):
+        return sides.queries, sides.database
+
+    def located(side: np.ndarray) -> Located:
+        names = tuple(f"row {row}" for row in range(len(side)))
+        return Located(str(source), names, side, ("",) * len(side), None, np.full(len(side), np.nan))
+
+    said = degrees_said(sides.map(located))
+    if any(side.degrees is None for side in said):
+        return sides.queries, sides.database
+    if radius < SMALLEST:
+        raise GroundTruthError(f"positions are degrees, and a radius of {radius:g} is none in metres: give --radius")
+    points, _ = in_one_frame(said)
+    return points.queries, points.database
 
 
 def _warn_of_nowhere(sides: Sides[Located], degrees: Sides[np.ndarray]) -> None:

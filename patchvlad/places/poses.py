@@ -6,19 +6,21 @@ A pose maps the world to the camera, x_camera = R(q) x_world + t, so the camera 
 import logging
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from ..errors import GroundTruthError
+from ..errors import GroundTruthError, counted
 from ..files.regular import check_file
 from ..images.names import finder
 from .registry import POSE_FORMATS
 from .rows_by_name import comparable
+from .trajectories import is_trajectory
 
+LARGEST = 1 << 32  # bytes of a text file: COLMAP's holds the points of every image, too
 log = logging.getLogger(__name__)
 
 
@@ -80,18 +82,24 @@ def read_poses(paths: Iterable[Path], form: str | None = None) -> Poses:
         paths: text files, or folders of kapture.
         form: "ltvl" (name qw qx qy qz tx ty tz, world to camera), "cmu" (name qw qx qy qz cx cy cz, the last three the
             camera's position), "robotcar" (name and the 16 numbers of the matrix camera to world), "kapture" (a folder
-            with sensors/); None tells by what is there: folders are kapture, 16 numbers RobotCar, CMU's own file
-            names CMU, all else LTVL.
+            with sensors/), "colmap" (its images.txt, or the folder of it, world to camera); None tells by what is
+            there.
 
     Raises:
         GroundTruthError: a file that cannot be read so.
     """
     if form is not None and form not in POSE_FORMATS:
         raise GroundTruthError(f"unknown format of poses {form!r}: choose from {', '.join(POSE_FORMATS)}")
-    read = [
-        _read_kapture(path) if kind == "kapture" else _read_text(path, kind)
-        for path, kind in ((path, form or format_of(path)) for path in paths)
-    ]
+    readers: dict[str, Callable[[Path], Poses]] = {"kapture": _read_kapture, "colmap": _read_colmap}
+    read = []
+    for path in paths:
+        kind = form or format_of(path)
+        if kind == "tum":
+            raise GroundTruthError(
+                f"{path} is a trajectory of times and poses, which names no images: make a ground truth with "
+                f"'patchvlad ground-truth --from {path}'"
+            )
+        read.append(readers[kind](path) if kind in readers else _read_text(path, kind))
     return Poses(
         tuple(name for poses in read for name in poses.names),
         np.concatenate([poses.rotations for poses in read]),
@@ -100,13 +108,26 @@ def read_poses(paths: Iterable[Path], form: str | None = None) -> Poses:
 
 
 def format_of(path: Path) -> str:
-    """The format that a path seems to be of, by its name and its first line."""
+    """The format that a path seems to be of, by its name and its first lines; "tum" for a trajectory of times."""
     if path.is_dir():
-        return "kapture"
+        return "colmap" if (path / "images.txt").is_file() else "kapture"
     if path.name.startswith("ground-truth-database-images") or path.parent.name == "camera-poses":
         return "cmu"
-    lines = (line.split() for line in _lines(path) if line.strip() and not line.startswith("#"))
-    return "robotcar" if len(next(lines, ())) == 17 else "ltvl"
+    lines = fields_of(path)[:5]
+    if is_trajectory(lines):
+        return "tum"
+    if lines and len(lines[0]) >= 10 and lines[0][0].isdigit() and lines[0][8].isdigit():
+        return "colmap"
+    return "robotcar" if lines and len(lines[0]) == 17 else "ltvl"
+
+
+def fields_of(path: Path) -> list[list[str]]:
+    """The fields of every line of a text file, comments and empty lines left out.
+
+    Raises:
+        GroundTruthError: it cannot be read.
+    """
+    return [line.split() for line in _lines(path) if line.strip() and not line.lstrip().startswith("#")]
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
@@ -114,7 +135,7 @@ def format_of(path: Path) -> str:
 
 def _lines(path: Path) -> list[str]:
     try:
-        check_file(path)
+        check_file(path, LARGEST)
         return path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise GroundTruthError(f"{path} cannot be read as poses ({error})") from error
@@ -161,6 +182,35 @@ def _pose(values: Sequence[float], form: str) -> tuple[np.ndarray, np.ndarray]:
     rotation /= length
     third = np.array(values[4:])
     return rotation, -rotation_of(rotation[None]).apply(third[None])[0] if form == "cmu" else third
+
+
+def _read_colmap(path: Path) -> Poses:
+    """images.txt: two lines per image, `id qw qx qy qz tx ty tz camera name`, world to camera, and its points.
+
+    The line of points may be empty, but is always there.
+    """
+    if path.is_dir():
+        path = path / "images.txt"
+    names, values = [], []
+    lines = iter(enumerate(_lines(path), 1))
+    for number, line in lines:
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        fields = line.strip().split(maxsplit=9)
+        try:
+            if len(fields) < 10:
+                raise ValueError(f"{counted(len(fields), 'field')}")
+            values.append(_pose([float(value) for value in fields[1:8]], "ltvl"))
+        except ValueError as error:
+            raise GroundTruthError(
+                f"{path}, line {number}: {error}; it should read id qw qx qy qz tx ty tz camera name, and a line of "
+                "points should follow"
+            ) from error
+        names.append(fields[9])
+        next(lines, None)
+    if not names:
+        raise GroundTruthError(f"{path} is empty: it holds no pose")
+    return Poses(tuple(names), *(np.array(part) for part in zip(*values, strict=True)))
 
 
 def _read_kapture(folder: Path) -> Poses:

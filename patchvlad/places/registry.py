@@ -15,6 +15,10 @@ SOURCES: Registry[Any] = Registry(
     },
     error=GroundTruthError,
 )
+# Where labels of places come from, besides tables: Sides of ImageList -> Sides of a label per image.
+LABELS: Registry[Any] = Registry(
+    "source", {"folders": "patchvlad.places.folder_labels:of_sides"}, error=GroundTruthError
+)
 # Files of ground truth by suffix, each with its reader and writer (`ground_truth.TruthFile`).
 TRUTH_FILES: Registry[Any] = Registry(
     "kind of ground truth",
@@ -22,6 +26,7 @@ TRUTH_FILES: Registry[Any] = Registry(
         ".npz": "patchvlad.places.truth_npz:NPZ",
         ".csv": "patchvlad.places.truth_csv:CSV",
         ".npy": "patchvlad.places.truth_rows:ROWS",
+        ".mat": "patchvlad.places.truth_mat:MAT",
     },
     error=GroundTruthError,
 )
@@ -31,4 +36,4 @@ LAYOUTS: Registry[Any] = Registry(
     {"train_val": "patchvlad.places.msls:read_training", "Dataframes": "patchvlad.places.gsv_cities:read_training"},
     error=GroundTruthError,
 )
-POSE_FORMATS = ("ltvl", "cmu", "robotcar", "kapture")
+POSE_FORMATS = ("ltvl", "cmu", "robotcar", "kapture", "colmap")

@@ -4,10 +4,11 @@ MSLS              train_val|test/<city>/{query,database}/: raw, postprocessed, s
 GSV-Cities        Dataframes/<City>.csv, Images/<City>/*.jpg
 csv of positions  image and easting, northing (zone), x, y or lat, lon; heading, time, split and role if there
 csv of labels     image and place; split and role if there
-folder of photos  positions in their names (@easting@northing@...) or in EXIF
+folder of photos  positions in their names (@easting@northing@...) or in EXIF; else a folder per place
 """
 
 import datetime
+import logging
 import math
 import os
 from collections.abc import Sequence
@@ -23,12 +24,15 @@ from ..images.lists import ImageList
 from ..images.sides import Sides
 from . import position_tables as tables
 from .exif import from_exif
+from .folder_labels import labels
 from .located import Located, in_one_frame
 from .nearby import label_points
 from .radii import Reading
 from .registry import LAYOUTS
 from .training import Places, hold_out, in_halves
 from .utm_names import from_names, is_utm_name
+
+log = logging.getLogger(__name__)
 
 PAUSE = 60.0  # seconds between positives where photos have times: those of one passage are near-duplicates
 
@@ -74,10 +78,14 @@ KNOWN = (
 
 
 def _read_folder(path: Path, reading: Reading) -> tuple[Places, Places]:
-    """A folder of photos with their positions in their names or in EXIF."""
+    """A folder of photos with their positions in their names or in EXIF, or with a folder per place."""
     try:
         images = ImageList.read(path)
         located = from_names(images) if is_utm_name(images.names[0]) else from_exif(images)
+        if located.degrees is not None and located.utm is None and np.isnan(located.degrees).all():
+            labelled = _read_folders(images, reading)
+            if labelled is not None:
+                return labelled
         positions = _points(located)
     except (ImageError, GroundTruthError) as error:
         raise GroundTruthError(f"{path} has none of the known layouts: {KNOWN} ({error})") from error
@@ -91,6 +99,21 @@ def _read_folder(path: Path, reading: Reading) -> tuple[Places, Places]:
     )
     training, validation = hold_out(every, reading.validation, reading.seed)
     return training, _wider(validation, reading)
+
+
+def _read_folders(images: ImageList, reading: Reading) -> tuple[Places, Places] | None:
+    """Photos whose folders are places, which is said; None where they do not all lie in several folders."""
+    places = [name.rpartition("/")[0] for name in images.names]
+    count = len(set(places))
+    if "" in places or count < 2 or count == len(places) or reading.heading_limit is not None:
+        return None
+    log.info(
+        "%s: no photo says where it was taken, so each of the %d folders is taken for a place, such as %s",
+        *(images.root, count, places[0]),
+    )
+    (points,) = label_points(labels(images))
+    training, validation = hold_out(Places.make(images, points), reading.validation, reading.seed)
+    return training, in_halves(validation)
 
 
 def _points(located: Located) -> np.ndarray:

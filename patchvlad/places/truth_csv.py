@@ -15,7 +15,7 @@ from ..files.atomic import write_text
 from ..images.names import finder
 from ..images.sides import PerhapsNames
 from .ground_truth import GroundTruth, TruthFile
-from .position_tables import read_table
+from .position_tables import columns_of, read_table
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +23,12 @@ log = logging.getLogger(__name__)
 def read(path: Path, names: PerhapsNames, _: float | None) -> GroundTruth:
     """Reads positives by name; without names given, those that the file mentions."""
     query_names, database_names = names
+    columns = columns_of(path)
+    if "image" in columns and "query" not in columns:
+        raise GroundTruthError(
+            f"{path} has no column query, positives; it has {', '.join(columns)}: make a ground truth of it with "
+            f"'patchvlad ground-truth --from {path}'"
+        )
     rows = [(row["query"], _listed(row["positives"])) for row in read_table(path, ("query", "positives"))]
     mentioned = [name for _, listed in rows for name in listed]
     for name in mentioned:

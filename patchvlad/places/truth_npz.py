@@ -1,5 +1,6 @@
 """Ground truth in .npz: the reference's utmQ, utmDb and posDistThr, and beside them what we add."""
 
+import functools
 import io
 import zipfile
 from collections.abc import Sequence
@@ -15,15 +16,21 @@ from ..files.atomic import writing
 from ..images.names import finder
 from ..images.sides import PerhapsNames, Sides
 from .ground_truth import UNITS, GroundTruth, TruthFile, check_counts
-from .located import Located, degrees_said, in_one_frame
+from .located import in_metres
 
 POSE = 7  # columns of a pose: tx, ty, tz, and a quaternion
-SMALLEST = 0.1  # metres of a radius: what is smaller beside degrees is degrees too
 
 
-def read(path: Path, names: PerhapsNames, radius: float | None) -> GroundTruth:
-    """Reads positions and checks that they are of the images given, if any; `radius` overrides the file's."""
-    truth = _read(path, radius)
+def read(path: Path, names: PerhapsNames, radius: float | None, poses: bool = False) -> GroundTruth:
+    """Reads positions and checks that they are of the images given, if any.
+
+    Args:
+        path: the file.
+        names: of the images.
+        radius: metres; overrides the file's.
+        poses: whether positions are poses `tx ty tz q`, of which the first three columns count.
+    """
+    truth = _read(path, radius, poses)
     own = Sides(truth.query_names, truth.database_names)
     wanted = Sides(*(known if given is None else tuple(given) for given, known in zip(names, own, strict=True)))
     if own.queries is None or own.database is None or wanted.queries is None or wanted.database is None:
@@ -56,7 +63,7 @@ def by_row(path: Path) -> bool:
         return False  # which reading it will say
 
 
-def _read(path: Path, radius: float | None, poses: bool = False) -> GroundTruth:
+def _read(path: Path, radius: float | None, poses: bool) -> GroundTruth:
     more, (queries, database), radius = _arrays(path, radius)
     try:
         unit = str(more.get("unit", "m"))
@@ -66,7 +73,7 @@ def _read(path: Path, radius: float | None, poses: bool = False) -> GroundTruth:
             queries, database = (
                 _positions(side, name, poses) for side, name in ((queries, "utmQ"), (database, "utmDb"))
             )
-            queries, database = _metres(queries, database, radius, path)
+            queries, database = in_metres(Sides(queries, database), radius, path)
         truth = GroundTruth.from_positions(
             _columns(queries),
             _columns(database),
@@ -94,6 +101,9 @@ def _arrays(path: Path, radius: float | None) -> tuple[dict[str, np.ndarray], tu
         absent = [name for name in needed if name not in found]
         if absent:
             raise ValueError(f"it has no {', '.join(absent)}, but {', '.join(inside[:8]) or 'nothing'}")
+        strange = [name for name in ("utmQ", "utmDb") if found[name].dtype.kind not in "fiu"]
+        if strange:
+            raise ValueError(f"{strange[0]} holds {found[strange[0]].dtype}, not numbers")
         sides = found["utmQ"].astype(np.float64), found["utmDb"].astype(np.float64)
         radius = float(found["posDistThr"].item()) if radius is None else radius
     except DAMAGE as error:
@@ -141,28 +151,10 @@ def _positions(side: np.ndarray, name: str, poses: bool) -> np.ndarray:
     return side
 
 
-def _metres(queries: np.ndarray, database: np.ndarray, radius: float, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The same if they are metres; degrees become metres, which is said."""
-    if queries.ndim != 2 or database.ndim != 2 or queries.shape[1] != 2 or database.shape[1] != 2:
-        return queries, database
-    sides = Sides(*(_located(str(path), side) for side in (queries, database)))
-    as_said = degrees_said(sides)
-    if as_said.queries.degrees is None or as_said.database.degrees is None:
-        return queries, database
-    if radius < SMALLEST:
-        raise GroundTruthError(f"positions are degrees, and a radius of {radius:g} is none in metres: give --radius")
-    points, _ = in_one_frame(as_said)
-    return points.queries, points.database
-
-
-def _located(source: str, points: np.ndarray) -> Located:
-    names = tuple(f"row {row}" for row in range(len(points)))
-    return Located(source, names, points, ("",) * len(points), None, np.full(len(points), np.nan))
-
-
 def _columns(positions: np.ndarray) -> np.ndarray:
     """Positions along one axis, as frame numbers are, become a column."""
     return positions[:, None] if positions.ndim == 1 else positions
 
 
 NPZ = TruthFile(read, write, by_row=by_row)
+POSES = TruthFile(functools.partial(read, poses=True), by_row=by_row)  # positions are poses `tx ty tz q`
