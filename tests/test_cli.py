@@ -210,7 +210,7 @@ def test_match_ranks_two_stores_and_measures(world: Path, run: Run) -> None:
     assert out.endswith("written to results\n")
     assert {path.name for path in Path("results").iterdir()} == {
         *("NetVLAD_predictions.txt", "PatchNetVLAD_predictions.txt", "recalls.txt"),
-        *("PatchNetVLAD_confidences.txt", "results.json", "queries.txt", "database.txt"),
+        *("PatchNetVLAD_confidences.txt", "results.json", "queries.txt", "database.txt", "checksums.json"),
     }
     recalls = Path("results/recalls.txt").read_text().splitlines()
     assert [line.split(":")[0] for line in recalls[:4]] == [

@@ -105,7 +105,7 @@ def test_match_writes_the_references_files(extracted: None, run: Run) -> None:
     assert out.endswith("\nDone\n")
     assert {path.name for path in Path("results/tiny").iterdir()} == {
         *("NetVLAD_predictions.txt", "PatchNetVLAD_predictions.txt", "recalls.txt"),
-        *("PatchNetVLAD_confidences.txt", "results.json", "queries.txt", "database.txt"),
+        *("PatchNetVLAD_confidences.txt", "results.json", "queries.txt", "database.txt", "checksums.json"),
     }
     # a.png shows 3.png, which is 10 m away; b.png shows 10.png, which is where it is.
     assert pairs("PatchNetVLAD_predictions.txt")[::2] == [

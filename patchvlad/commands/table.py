@@ -27,6 +27,10 @@ COMMANDS = {
         "measure predictions of any method, side by side, with intervals",
     ),
     "export": ("patchvlad.commands.export", "write predictions or descriptors in another tool's format"),
+    "verify": (
+        "patchvlad.commands.verify",
+        "compare stores, results and models with their checksums, and repair stores",
+    ),
     "fetch": ("patchvlad.commands.fetch", "fetch the reference's example images, image lists and ground truths"),
     "models": ("patchvlad.commands.models", "list the known models, or download them"),
 }

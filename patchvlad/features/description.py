@@ -1,12 +1,13 @@
 """How photos are described: which model, at what size, with which patches, kept in which numbers."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError, MismatchError, ModelError
 
 if TYPE_CHECKING:
     from ..model.network import PatchNetVLAD
+    from .manifest import Manifest
     from .store import FeatureStore
 
 
@@ -40,6 +41,23 @@ class Description:
     store_dtype: str = "float32"
     patch_components: int | None = None
     looked_in: tuple[str, ...] = field(default=(), compare=False)
+
+    @classmethod
+    def of_store(cls, manifest: "Manifest", model: str | None = None) -> "Description":
+        """As a store was made; `model` is known by another name, or lies elsewhere, than when it was."""
+        recipe = manifest.recipe
+        made = cls(
+            model=model or recipe.model,
+            size=recipe.size,
+            pooling=recipe.pooling,
+            precision=manifest.precision,
+            store_dtype=manifest.dtype,
+            patch_components=recipe.patch_dim if recipe.patch_dim < recipe.dim else None,
+        )
+        if not recipe.grids:
+            return made
+        sizes, strides = zip(*recipe.grids, strict=True)
+        return replace(made, patch_sizes=sizes, patch_strides=strides)
 
     def load(self, device: str = "auto") -> "PatchNetVLAD":
         """Loads the model, checked against what else is said here.

@@ -167,6 +167,12 @@ def _resized(photo: Photo, size: tuple[int, int]) -> Photo:
     return replace(photo, pixels=resize(photo.pixels, size))
 
 
+def photo_reader(images: ImageList, recipe: FeatureRecipe) -> Callable[[int], np.ndarray]:
+    """What reads the photo of a row (H, W, 3) as it was read for a store of that recipe."""
+    images = replace(images, pixel_range=recipe.pixel_range)
+    return lambda row: resize(images.photo(row).pixels, recipe.size)
+
+
 def recipe_of(model: PatchNetVLAD, size: tuple[int, int], pixel_range: PixelRange | None = None) -> FeatureRecipe:
     """What identifies features that `model` makes of images of that (height, width), scaled by that pixel range."""
     with torch.inference_mode():  # on the meta device only shapes are computed

@@ -116,9 +116,7 @@ class StoreWriter:
                 f"the descriptors of {photos_said(np.array(wrong), self._names)} are NaN or infinite: the weights of "
                 "the model are damaged, or the device cannot compute; nothing of them was kept"
             )
-        if layout.dtype == np.int8:
-            values = quantise(torch.from_numpy(values)).numpy()
-        return np.ascontiguousarray(values, dtype=layout.dtype)
+        return stored(values, layout.dtype)
 
     def _check_there(self) -> None:
         """Raises StoreError if somebody deleted the store, before a manifest stands where it was."""
@@ -127,6 +125,13 @@ class StoreWriter:
                 if os.path.samestat(os.stat(self.folder / name), os.fstat(file.fileno())):
                     continue
             raise StoreError(f"{self.folder / name} was deleted while it was written: extract again")
+
+
+def stored(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Floats as they are stored."""
+    if dtype == np.int8:
+        values = quantise(torch.from_numpy(values)).numpy()
+    return np.ascontiguousarray(values, dtype=dtype)
 
 
 @contextlib.contextmanager

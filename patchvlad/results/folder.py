@@ -7,6 +7,7 @@
     RESULTS/results.json                   how all this was made: `Making`
     RESULTS/recalls.txt                    recall as the reference writes it, where there was a ground truth
     RESULTS/figures/                       pictures of the first queries' best matches
+    RESULTS/checksums.json                 of all these, compared when one is read
     RESULTS/stores/                        feature stores of photos that had none, which stay
 
 All but the stores are one set: new results take the place of old ones whole or not at all.
@@ -21,9 +22,11 @@ from typing import Any
 
 from ..errors import GroundTruthError, MismatchError, counted
 from ..files.atomic import finish_set, replacing_set, write_text
+from ..files.checksums import Checked
 from ..files.json_files import read_json, to_record
 from ..images.sides import KINDS, Names, Sides
 from ..search.ranking import Ranking
+from .checking import CHECKSUMS, check_all, is_there, write_sums
 from .exports import write_kapture_pairs, write_reference_pairs
 
 STAGES = RETRIEVED, RERANKED = "NetVLAD", "PatchNetVLAD"
@@ -32,7 +35,7 @@ _LISTS = ("queries.txt", "database.txt")
 _RECALLS = "recalls.txt"
 _CONFIDENCES = f"{RERANKED}_confidences.txt"
 _FIGURES = "figures"
-_OWNED = (_MAKING, *_LISTS, _RECALLS, "*NetVLAD_predictions.txt", _CONFIDENCES, f"{_FIGURES}/[0-9]*_*.png")
+_OWNED = (_MAKING, *_LISTS, _RECALLS, "*NetVLAD_predictions.txt", _CONFIDENCES, f"{_FIGURES}/[0-9]*_*.png", CHECKSUMS)
 
 
 def _predictions(stage: str) -> str:
@@ -173,6 +176,7 @@ def write_results(
         if results.recalls:
             write_recalls(staged / _RECALLS, results)
         drawn = draw(staged / _FIGURES) if draw is not None else []
+        write_sums(staged)
     return [folder / _FIGURES / path.name for path in drawn]
 
 
@@ -196,7 +200,7 @@ def read_making(folder: Path) -> Making | None:
     """
     finish_set(folder, _OWNED)
     path = folder / _MAKING
-    if not path.is_file():
+    if not is_there(path):
         return None
     try:
         said = read_json(path)
@@ -218,7 +222,8 @@ def lists_in(folder: Path) -> Names | None:
         GroundTruthError: the lists cannot be read.
     """
     finish_set(folder, _OWNED)
-    if not all((folder / name).is_file() for name in _LISTS):
+    there = [is_there(folder / name) for name in _LISTS]  # each is checked
+    if not all(there):
         return None
     try:
         return Sides(*(tuple((folder / name).read_text(encoding="utf-8").splitlines()) for name in _LISTS))
@@ -233,7 +238,7 @@ def stages_in(folder: Path) -> dict[str, Path]:
         GroundTruthError: there is none.
     """
     finish_set(folder, _OWNED)
-    found = {stage: folder / _predictions(stage) for stage in STAGES if (folder / _predictions(stage)).is_file()}
+    found = {stage: folder / _predictions(stage) for stage in STAGES if is_there(folder / _predictions(stage))}
     if not found:
         raise GroundTruthError(
             f"{folder} holds no {_predictions(RETRIEVED)}: give the folder that 'patchvlad match' wrote"
@@ -244,4 +249,19 @@ def stages_in(folder: Path) -> dict[str, Path]:
 def confidences_in(folder: Path) -> Path | None:
     """The file of match scores that compare across queries, if there is one."""
     path = folder / _CONFIDENCES
-    return path if path.is_file() else None
+    return path if is_there(path) else None
+
+
+# --- checking -------------------------------------------------------------------------------------------------------
+
+
+def has_results(folder: Path) -> bool:
+    """Whether a folder holds results, of 0.1.0 perhaps."""
+    finish_set(folder, _OWNED)
+    return any((folder / name).is_file() for name in (CHECKSUMS, _MAKING, _predictions(RETRIEVED)))
+
+
+def check_results(folder: Path) -> Checked:
+    """Compares all files of a results folder but its stores with their checksums."""
+    finish_set(folder, _OWNED)
+    return check_all(folder)

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from ..errors import GroundTruthError, counted
 from ..files.regular import check_file
 from ..images.sides import Names, Sides
+from .checking import check_sum
 from .exports import ONE_QUERY
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ def parse(path: Path, names: Names = NOBODY, in_order: bool = False, scores: str
     Raises:
         GroundTruthError: it is none of the formats, a line of it is not, or what its scores mean cannot be told.
     """
+    check_sum(path)
     try:
         check_file(path)
         lines = path.read_text(encoding="utf-8-sig").splitlines()
