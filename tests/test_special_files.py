@@ -1,11 +1,16 @@
 """Pipes, devices, sockets, folders, and what others left in a file's place: named at once, and never waited for."""
 
+import contextlib
 import json
 import os
+import re
+import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fuzz_targets import TARGETS
 
 from patchvlad.files.json_files import parse_json, read_json
 from patchvlad.files.regular import UnfitFileError, check_file, check_regular, size_of
@@ -74,3 +79,49 @@ def test_json_that_is_one_is_read(tmp_path: Path) -> None:
         read_json(tmp_path / "a.json")
     with pytest.raises(UnfitFileError):
         read_json(tmp_path / "a.json", most=2)
+
+
+@contextlib.contextmanager
+def impatient() -> Iterator[None]:
+    """Fails after ten seconds of waiting."""
+
+    def end(*_: object) -> None:
+        raise AssertionError("it waits")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(10)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+# Not those that write their file themselves, and not results.json: what is no file there is passed by.
+READERS = [name for name in TARGETS if name not in ("pickle", "settings", "npz-member", "results")]
+SAID = {"pipe": "named pipe", "socket": "socket", "device": "device", "sparse": "file|manifest|results|it |header"}
+MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize("kind", SAID)
+@pytest.mark.parametrize("name", READERS)
+def test_no_reader_waits_for_a_special_file_or_reads_50_gb_of_nothing(
+    name: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = TARGETS[name]
+    path = Path(target.suffix if not target.suffix.startswith(".") else f"file{target.suffix}")
+    monkeypatch.chdir(tmp_path)
+    with contextlib.ExitStack() as held:
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "socket":
+            held.enter_context(socket.socket(socket.AF_UNIX)).bind(str(path))
+        elif kind == "device":
+            path.symlink_to("/dev/zero")
+        else:
+            with open(path, "wb") as file:
+                file.truncate(max(50 * 10**9, 2 * MEMORY))
+        with impatient(), pytest.raises((*target.raises, OSError)) as caught:
+            target.read(Path.cwd() / path)
+        assert re.search(SAID[kind], str(caught.value))
+        assert "\n" not in str(caught.value)

@@ -67,7 +67,7 @@ def read_global_descriptors(
         StoreError: the file cannot be read, lacks an image, or holds something else than finite numbers.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise StoreError(f"{path} does not exist: give global descriptors as .npy or hloc's .h5")
     values = _read_hdf5(path, names, never) if path.suffix.lower() in HDF5 else _read_npy(path, names)
     lengths = np.linalg.norm(values, axis=1)

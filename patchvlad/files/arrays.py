@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .npy import check_header, check_memory
-from .regular import check_file
+from .npy import check_header
+from .regular import check_file, check_memory
 
 # What NumPy, zipfile and pickle raise over files that are damaged, or something else.
 DAMAGE = (

@@ -9,7 +9,7 @@ from typing import IO
 
 import numpy as np
 
-from .regular import UnfitFileError, size_of
+from .regular import size_of
 
 KINDS = "biufcSUM"  # of dtypes that are read: numbers, texts and dates
 
@@ -67,17 +67,3 @@ def check_header(path: str | os.PathLike, size: int) -> Header:
     if held != found.size:
         raise ValueError(f"its header says {size_of(found.size)} of numbers, and {size_of(held)} are there")
     return found
-
-
-def check_memory(size: int, path: str | os.PathLike) -> None:
-    """Refuses to read what takes more memory than the machine has.
-
-    Raises:
-        OSError: as UnfitFileError.
-    """
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # a system that does not tell
-        return
-    if size > memory:
-        raise UnfitFileError(f"it takes {size_of(size)} of memory, and this machine has {size_of(memory)}", path)

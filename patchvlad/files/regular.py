@@ -57,6 +57,27 @@ def check_file(path: str | os.PathLike, most: int | None = None) -> int:
     return size
 
 
+def check_text(path: str | os.PathLike) -> int:
+    """The same of a text, which is held in memory twice: as it is, and in lines."""
+    size = check_file(path)
+    check_memory(2 * size, path)
+    return size
+
+
+def check_memory(size: int, path: str | os.PathLike) -> None:
+    """Refuses to read what takes more memory than the machine has.
+
+    Raises:
+        OSError: as UnfitFileError.
+    """
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # a system that does not tell
+        return
+    if size > memory:
+        raise UnfitFileError(f"it takes {size_of(size)} of memory, and this machine has {size_of(memory)}", path)
+
+
 def stand_in(head: bytes) -> str:
     """What a file is instead of what it should be, by its first bytes, and what to do; empty for any other file."""
     if head.startswith(_POINTER):

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..errors import ModelError
 from ..files.arrays import ALLOWED, DAMAGE, plain
 from ..files.atomic import writing
-from ..files.regular import check_file
+from ..files.regular import check_file, check_memory
 
 BLOCK = 1 << 20  # bytes that are checked at a time
 LARGEST_PICKLE = 1 << 26  # bytes of names and shapes: 64 MiB
@@ -34,6 +34,7 @@ def read_pickle(path: Path) -> Any:
     """
     try:
         size = check_file(path)
+        check_memory(size, path)
         check_archive(path)
         _check_names(path)
         with torch.serialization.safe_globals(ALLOWED):

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from ..errors import GroundTruthError, counted
-from ..files.regular import check_file
+from ..files.regular import check_text
 from ..images.sides import Names, Sides
 from .checking import check_sum
 from .exports import ONE_QUERY
@@ -60,7 +60,7 @@ def parse(path: Path, names: Names = NOBODY, in_order: bool = False, scores: str
     """
     check_sum(path)
     try:
-        check_file(path)
+        check_text(path)
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (UnicodeDecodeError, OSError) as error:
         raise GroundTruthError(f"{path} is not a text file of predictions ({error})") from error

@@ -106,7 +106,7 @@ def read_predictions(
     path = Path(path)
     if path.is_dir():
         return _from_results(path, asked)
-    if not path.is_file():
+    if not path.exists():
         raise GroundTruthError(f"{path} does not exist: give predictions, or the folder that 'patchvlad match' wrote")
     if path.suffix.lower() == ".npy":
         return [_from_rows(path, asked, order or RowOrder(given=Sides(True, True)))], asked
