@@ -8,7 +8,8 @@ from torch import nn
 
 from patchvlad.errors import ConfigError
 from patchvlad.images.pixels import resize
-from patchvlad.model.network import PatchNetVLAD, stack
+from patchvlad.model.inputs import stack
+from patchvlad.model.network import PatchNetVLAD
 from patchvlad.model.vlad import VLAD
 from patchvlad.model.whitening import Whitening
 

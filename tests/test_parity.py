@@ -13,7 +13,8 @@ import torch
 import patchvlad as pv
 from patchvlad.features.quantisation import quantise
 from patchvlad.model.devices import usable_precision
-from patchvlad.model.network import Descriptors, stack
+from patchvlad.model.inputs import stack
+from patchvlad.model.network import Descriptors
 from patchvlad.search import neighbours
 from patchvlad.search.neighbours import mutual_nearest_neighbours
 from patchvlad.search.registry import MATCHERS

@@ -97,7 +97,7 @@ def test_of_a_group_only_the_best_is_a_candidate(tmp_path: Path) -> None:
                 seen.add(groups[index])
                 expected.append(index)
         assert found.indices[row].tolist() == expected[:2]
-    with pytest.raises(ConfigError, match="one number for each of 12"):
+    with pytest.raises(ConfigError, match="one whole number for each of 12"):
         retrieve(queries, database, groups=np.arange(3))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import GroundTruthError, counted
+from ..errors import ConfigError, GroundTruthError, counted
 from ..places.ground_truth import GroundTruth
 from ..search.ranking import Ranking
 
@@ -82,7 +82,14 @@ def recall(ranking: Ranking, truth: GroundTruth, ks: Sequence[int] = KS, denomin
 
     Raises:
         GroundTruthError: truth and ranking are of different numbers of images.
+        ConfigError: no ranking and truth, or a k that is no whole number from 1.
     """
+    if not isinstance(ranking, Ranking) or not isinstance(truth, GroundTruth):
+        raise ConfigError(
+            f"recall is of a Ranking and a GroundTruth, not of {type(ranking).__name__} and {type(truth).__name__}"
+        )
+    if not all(isinstance(k, int | np.integer) and k >= 1 for k in ks):
+        raise ConfigError(f"recall at {tuple(ks)}: each k is a whole number from 1")
     return recall_of(found_positives(ranking, truth), truth, ks, denominator)
 
 

@@ -16,7 +16,8 @@ from ..images.lists import ImageList, check_is_list
 from ..images.pixels import Photo, resize
 from ..images.scaling import PixelRange, is_faint
 from ..model.checkpoints import fingerprint
-from ..model.network import PatchNetVLAD, stack
+from ..model.inputs import checked_size, stack
+from ..model.network import PatchNetVLAD
 from .manifest import FeatureRecipe
 from .store import FeatureStore
 from .store_writing import StoreWriter, open_writer
@@ -158,8 +159,7 @@ def _reader(
     if size is None:
         own = _own_size(images, skip_unreadable)
         return lambda row: _read_exactly(images, row, own), own
-    if not (len(size) == 2 and all(isinstance(side, int | np.integer) and side > 0 for side in size)):
-        raise ConfigError(f"the size {size} cannot be: it is (height, width), two whole numbers from 1")
+    size = checked_size(size)
     return lambda row: _resized(images.photo(row), size), size
 
 

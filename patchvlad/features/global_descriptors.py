@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import StoreError, counted
+from ..errors import ConfigError, StoreError, counted
 from ..files.arrays import read_array
 from ..files.atomic import writing
 from ..files.hdf5 import Hdf5, reading_hdf5
@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 KEY = "global_descriptor"  # hloc's name for them
 ROW = "row"  # an attribute of our exports: HDF5 itself keeps names in alphabetical order
 HDF5 = (".h5", ".hdf5")
+BLOCK = 32768  # rows that are looked at at a time
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,34 @@ class GlobalDescriptors:
 
     Attributes:
         names: (N) of the images, relative to their root.
-        global_: (N, D) float32, rows of unit length.
+        global_: (N, D) floating, rows of unit length; they are compared by dot product.
         unreadable: rows that are never found.
+
+    Raises:
+        ConfigError: another shape or dtype, another number of rows than names, or NaN or infinity in a row.
     """
 
     names: tuple[str, ...]
     global_: np.ndarray
     unreadable: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        values = self.global_
+        found = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
+        if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind != "f":
+            raise ConfigError(f"global descriptors are an array (N, D) of floats, not {found}")
+        if len(values) and not values.size:
+            raise ConfigError(f"global descriptors have at least one number each, not {found}")
+        if len(values) != len(self.names):
+            named = counted(len(self.names), "name")
+            raise ConfigError(f"{counted(len(values), 'descriptor')} for {named}: give one each")
+        if not all(0 <= row < len(values) for row in self.unreadable):
+            raise ConfigError(f"unreadable rows {self.unreadable} are not all rows of {len(values)}")
+        for start in range(0, len(values), BLOCK):
+            with np.errstate(over="ignore", invalid="ignore"):
+                sums = values[start : start + BLOCK].sum(axis=1)
+            for row in np.flatnonzero(~np.isfinite(sums))[:1]:
+                raise ConfigError(f"the descriptor of {self.names[start + row]} holds NaN or infinity: make it again")
 
     def __len__(self) -> int:
         return len(self.names)

@@ -4,15 +4,14 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import ConfigError
-from ..images.pixels import resize
 from .backbones.base import Backbone
 from .grid import PatchGrid
+from .inputs import Picture, batch_of, check_room
 from .registry import GLOBAL_POOLINGS, POOLINGS
 from .vlad import VLAD, normalised_cells
 from .whitening import Whitening, concatenate
@@ -192,19 +191,26 @@ class PatchNetVLAD(nn.Module):
         }
 
     @torch.inference_mode()
-    def describe(self, images: Tensor | Sequence[np.ndarray], size: tuple[int, int] | None = None) -> list[Descriptors]:
+    def describe(self, images: Tensor | Sequence[Picture], size: tuple[int, int] | None = None) -> list[Descriptors]:
         """Describes a batch of images.
 
         Args:
-            images: (N, 3, H, W) floating RGB in [0, 1], or N arrays (H, W, 3) uint8 RGB.
+            images: (N, 3, H, W) RGB, floating in [0, 1] or uint8; or N pictures: arrays (H, W, 3) RGB, uint8 or
+                floating in [0, 1], which is rounded to 8 bits, and pictures of PIL. Grey, (N, 1, H, W), (H, W) or
+                (H, W, 1), is repeated; a fourth channel, transparency, is dropped.
             size: (height, width) to resize to; None keeps the size, which then all images must share.
 
+        Returns:
+            as many descriptors as images; an empty list of an empty batch.
+
         Raises:
-            ConfigError: sizes differ, or leave no room for the largest patch.
+            ConfigError: another shape, dtype or range, NaN, sizes that differ, or no room for the largest patch.
+            ImageError: a picture of PIL cannot be decoded.
         """
-        batch = images if isinstance(images, Tensor) else stack(images, size)
-        if isinstance(images, Tensor) and size is not None and tuple(images.shape[2:]) != tuple(size):
-            batch = F.interpolate(images, size, mode="bilinear", antialias=True)
+        batch = batch_of(images, size)
+        if not len(batch):
+            return []
+        check_room(batch.shape, self.backbone.stride, self.backbone.name)
         was_training = self.training
         self.eval()
         parameter = next(self.parameters())
@@ -215,12 +221,3 @@ class PatchNetVLAD(nn.Module):
         return [
             Descriptors(global_[i], {p: values[i] for p, values in patches.items()}, grids) for i in range(len(batch))
         ]
-
-
-def stack(images: Sequence[np.ndarray], size: tuple[int, int] | None = None) -> Tensor:
-    """N arrays (H, W, 3) uint8 RGB -> (N, 3, H, W) float32 in [0, 1], resized to `size` (height, width) if given."""
-    arrays = [image if size is None else resize(image, size) for image in images]
-    shapes = {array.shape for array in arrays}
-    if len(shapes) > 1:
-        raise ConfigError(f"images of one batch differ in size ({sorted(shapes)}): give a size to resize them to")
-    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float().div_(255)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..errors import GroundTruthError
+from ..errors import ConfigError, GroundTruthError, counted
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,9 @@ class Ranking:
         query_names, database_names: image names, as rows.
         confidences: (Q, k) float32 after re-ranking, else None: weighted sums of the patch sizes' match scores; they
             compare across queries, but need not fall; -inf for candidates that were not re-ranked.
+
+    Raises:
+        ConfigError: arrays of other shapes or kinds, or rows that no image has.
     """
 
     indices: np.ndarray
@@ -25,6 +28,22 @@ class Ranking:
     query_names: tuple[str, ...]
     database_names: tuple[str, ...]
     confidences: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        shape, rows = np.shape(self.indices), len(self.query_names)
+        if len(shape) != 2 or shape[0] != rows or np.asarray(self.indices).dtype.kind not in "iu":
+            raise ConfigError(f"indices are whole numbers (Q, k) for {counted(rows, 'query', 'queries')}, not {shape}")
+        for name, values in (("scores", self.scores), ("confidences", self.confidences)):
+            if values is None:
+                continue
+            if np.shape(values) != shape or np.asarray(values).dtype.kind not in "fiu":
+                raise ConfigError(f"{name} of shape {np.shape(values)} beside indices of shape {shape}: give one each")
+        images = len(self.database_names)
+        if np.size(self.indices) and not -1 <= np.min(self.indices) <= np.max(self.indices) < images:
+            raise ConfigError(
+                f"indices {np.min(self.indices)} to {np.max(self.indices)} are not all rows of "
+                f"{counted(images, 'database image')}, or -1"
+            )
 
     def first(self, k: int) -> "Ranking":
         """No more than the first k images of each query."""

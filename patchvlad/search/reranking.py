@@ -93,11 +93,9 @@ def rerank(
 
     Raises:
         MismatchError: the stores were made in different ways.
-        ConfigError: there are no patches, the number of weights is wrong, or candidates of other stores.
+        ConfigError: there are no patches, candidates are of other stores, or a number cannot be.
     """
-    queries.check_matches(database)
-    if candidates.query_names != queries.names or candidates.database_names != database.names:
-        raise ConfigError("these candidates are of other stores: retrieve them from the stores given")
+    _check_given(candidates, queries, database, depth, time_budget)
     fusion = _Fusion(_weights(queries, weights), global_weight, least_spread)
     score = _Scorer(queries, database, matcher, read, device)
     if not isinstance(matcher, PatchMatcher):  # of the user's own, which need not bear threads
@@ -117,6 +115,25 @@ def rerank(
     return Ranking(indices, scores, candidates.query_names, candidates.database_names, confidences)
 
 
+def _check_given(
+    candidates: object, queries: object, database: object, depth: int | None, time_budget: float | None
+) -> None:
+    """Refuses what are no candidates of two stores that belong together, and scores and limits that cannot be."""
+    for name, value in (("depth", depth), ("time_budget", time_budget)):
+        if value is not None and not value >= 0:
+            raise ConfigError(f"{name} = {value} must be at least 0")
+    if not isinstance(candidates, Ranking):
+        raise ConfigError(f"candidates are a Ranking, as retrieve gives, not {type(candidates).__name__}")
+    if not isinstance(queries, FeatureStore) or not isinstance(database, FeatureStore):
+        other = database if isinstance(queries, FeatureStore) else queries
+        raise ConfigError(f"patches are read from a FeatureStore, not from {type(other).__name__}")
+    queries.check_matches(database)
+    if candidates.query_names != queries.names or candidates.database_names != database.names:
+        raise ConfigError("these candidates are of other stores: retrieve them from the stores given")
+    if not np.isfinite(candidates.scores[candidates.indices >= 0]).all():
+        raise ConfigError("a candidate has a score that is NaN or infinite: retrieve again")
+
+
 def _weights(queries: FeatureStore, weights: Sequence[float] | None) -> Sequence[float]:
     """One weight per patch size of a store."""
     sizes = tuple(queries.grids)
@@ -126,6 +143,8 @@ def _weights(queries: FeatureStore, weights: Sequence[float] | None) -> Sequence
         return [1 / len(sizes)] * len(sizes)
     if len(weights) != len(sizes):
         raise ConfigError(f"{len(weights)} weights for patch sizes {sizes}: give one weight per patch size")
+    if not np.isfinite(np.asarray(weights, dtype=np.float64)).all():
+        raise ConfigError(f"weights {tuple(weights)}: each must be a finite number")
     return weights
 
 
@@ -164,7 +183,10 @@ class _Scorer:
             images = [self.read(self.database, image).to(self.device) for image in rows]
             if isinstance(self.matcher, PatchMatcher):
                 return self.matcher.score_many(query, images)
-            return np.array([list(self.matcher(query, image).scores.values()) for image in images], dtype=np.float64)
+            found = [list(self.matcher(query, image).scores.values()) for image in images]
+            if not np.isfinite(found).all():
+                raise ConfigError(f"the matcher gave {self.queries.names[row]} a score that is NaN or infinite")
+            return np.array(found, dtype=np.float64)
 
         return score
 

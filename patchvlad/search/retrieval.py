@@ -35,9 +35,16 @@ def retrieve(
 
     Raises:
         MismatchError: the stores were made in different ways, or descriptors are of different lengths.
+        StoreError: a descriptor holds NaN or infinity.
+        ConfigError: what is given is neither stores nor global descriptors, or a number cannot be.
     """
-    if k < 1:
-        raise ConfigError(f"k = {k} candidates: ask for at least 1")
+    for side, described in (("queries", queries), ("database", database)):
+        if not isinstance(described, FeatureStore | GlobalDescriptors):
+            raise ConfigError(
+                f"the {side} are a {type(described).__name__}: give a FeatureStore, or GlobalDescriptors(names, array)"
+            )
+    if not isinstance(k, int | np.integer) or k < 1:
+        raise ConfigError(f"k = {k} candidates: ask for a whole number from 1")
     if isinstance(queries, FeatureStore) and isinstance(database, FeatureStore):
         queries.check_matches(database)
     elif queries.global_.shape[1] != database.global_.shape[1] and len(queries) and len(database):
@@ -45,8 +52,12 @@ def retrieve(
         raise MismatchError(
             f"descriptors of queries and database have {lengths} components: they do not belong together"
         )
-    if groups is not None and np.shape(groups) != (len(database),):
-        raise ConfigError(f"groups has shape {np.shape(groups)}: give one number for each of {len(database)} images")
+    if groups is not None and (
+        np.shape(groups) != (len(database),) or (len(database) and np.asarray(groups).dtype.kind not in "iu")
+    ):
+        raise ConfigError(
+            f"groups has shape {np.shape(groups)}: give one whole number for each of {counted(len(database), 'image')}"
+        )
     never = np.array(database.unreadable, dtype=np.int64)
     depth = k if groups is None else k * int(np.unique(groups, return_counts=True)[1].max(initial=1))
     indices, scores = INDEXES[index](database.global_, never).search(queries.global_, depth)

@@ -28,7 +28,7 @@ from ..files.hdf5 import reading_hdf5
 from ..images.lists import ImageList
 from ..images.pixels import resize
 from ..model.backbones.base import Backbone
-from ..model.network import stack
+from ..model.inputs import stack
 from ..model.tensor_sums import check_finite
 from ..model.vlad import VLAD, normalised_cells
 

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ModelError
-from ..images.lists import ImageList
+from ..errors import ConfigError, ModelError
+from ..images.lists import ImageList, check_is_list
 from ..model.backbones.base import Backbone
 from ..model.grid import PatchGrid
+from ..model.inputs import checked_size
 from ..model.network import PatchNetVLAD
 from ..model.vlad import VLAD
 from ..model.whitening import Whitening, concatenate, fit_whitening
@@ -63,7 +64,10 @@ def fit(
 
     Raises:
         ModelError: too few photos for that many clusters or components.
+        ConfigError: images are no ImageList, or a number cannot be.
     """
+    _check_numbers(images, clusters, components, most_images)
+    size = checked_size(size)
     if components > clusters * backbone.dim:
         raise ModelError(
             f"{components} components are more than the {clusters} x {backbone.dim} numbers of a descriptor: "
@@ -81,6 +85,13 @@ def fit(
     watched = _pass(progress, "patches")
     whitening = fit_whitening_to(backbone, vlad, images, components, **sampling, seed=generator, progress=watched)
     return PatchNetVLAD(backbone, vlad, whitening, patch_sizes=patch_sizes).eval()
+
+
+def _check_numbers(images: ImageList, clusters: int, components: int, most_images: int) -> None:
+    check_is_list(images)
+    for name, number, least in (("clusters", clusters, 1), ("components", components, 0), ("images", most_images, 1)):
+        if not isinstance(number, int | np.integer) or number < least:
+            raise ConfigError(f"{number} {name}: give a whole number from {least}")
 
 
 def _pass(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..images.lists import ImageList
 from ..images.pixels import resize
 from ..model.backbones.base import Backbone
-from ..model.network import stack
+from ..model.inputs import stack
 
 AHEAD = 2  # batches that are decoded ahead
 View = tuple[int, int]  # row of the image list, and which variant of the photo; 0 is the photo itself

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ...errors import StoreError
+
 DATABASE_BLOCK = 32768  # rows scored at once
 QUERY_BLOCK = 512  # queries scored at once: 64 MB of scores; the database is read once for each block of queries
 FEW = 4  # up to so many queries BLAS's matrix product is slower than one dot product after the other
@@ -25,11 +27,25 @@ class FlatIndex:
             asked = np.asarray(queries[some])
             for start in range(0, len(self.descriptors), DATABASE_BLOCK):
                 block = np.asarray(self.descriptors[start : start + DATABASE_BLOCK])
-                found = _products(asked, block)
+                with np.errstate(invalid="ignore", over="ignore"):
+                    found = _products(asked, block)
+                    whole = np.isfinite(found.sum())
+                if not whole:  # damaged rows would rank first, or nowhere, without a word
+                    _refuse(asked, first, block, start)
                 found[:, self.never[(self.never >= start) & (self.never < start + len(block))] - start] = -np.inf
                 for best, best_scores, new_scores in zip(indices[some], scores[some], found, strict=True):
                     _merge(best, best_scores, new_scores, start)
         return indices, scores
+
+
+def _refuse(queries: np.ndarray, first: int, block: np.ndarray, start: int) -> None:
+    """Names a row that is no descriptor, unless only the sum was too large for float32."""
+    for kind, rows, offset in (("queries", queries, first), ("database", block, start)):
+        wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        if len(wrong):
+            raise StoreError(
+                f"row {offset + wrong[0]} of the {kind} holds NaN or infinity: its descriptor is damaged, extract again"
+            )
 
 
 def _products(queries: np.ndarray, block: np.ndarray) -> np.ndarray:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ...errors import ConfigError, MismatchError
 from ...model.grid import PatchGrid
@@ -60,10 +62,20 @@ class PatchMatcher:
     query_step: int = 1
 
     def __call__(self, image0: Descriptors, image1: Descriptors) -> Match:
-        """Matches image 1 (database) with image 0 (query)."""
+        """Matches image 1 (database) with image 0 (query).
+
+        Raises:
+            MismatchError: described with other patch sizes, or other lengths of descriptors.
+            ConfigError: what is given are no Descriptors, or of other shapes than their grids, or NaN or infinite.
+        """
+        for what, image in (("image 0", image0), ("image 1", image1)):
+            check_descriptors(image, what)
         if image0.grids.keys() != image1.grids.keys() or not image0.grids:
             sizes0, sizes1 = tuple(image0.grids), tuple(image1.grids)
             raise MismatchError(f"images described with patch sizes {sizes0} and {sizes1} cannot be matched")
+        lengths = {patches.shape[1] for image in (image0, image1) for patches in image.patches.values()}
+        if len(lengths) > 1:
+            raise MismatchError(f"patch descriptors of {sorted(lengths)} components do not belong together")
         scores, points0, points1 = {}, {}, {}
         for size, grid0 in image0.grids.items():
             grid1 = image1.grids[size]
@@ -96,6 +108,21 @@ class PatchMatcher:
         if self.query_step == 1:
             return slice(None)
         return np.flatnonzero((grid0.indices % self.query_step == 0).all(axis=1))
+
+
+def check_descriptors(image: object, what: str) -> None:
+    """Raises ConfigError unless an image's patches are tensors (P, D) of finite numbers, P as their grids say."""
+    if not isinstance(image, Descriptors):
+        raise ConfigError(f"{what} is a {type(image).__name__}: give Descriptors, as model.describe or a store gives")
+    for size, grid in image.grids.items():
+        patches = image.patches.get(size)
+        if not isinstance(patches, Tensor):
+            raise ConfigError(f"{what}: its patches of size {size} are a {type(patches).__name__}, not a tensor (P, D)")
+        if patches.ndim != 2 or len(patches) != len(grid) or not patches.shape[1]:
+            found = tuple(patches.shape)
+            raise ConfigError(f"{what}: its patches of size {size} are {found}, their grid has {len(grid)}")
+        if patches.dtype != torch.int8 and not (patches.is_floating_point() and bool(patches.isfinite().all())):
+            raise ConfigError(f"{what}: its patches of size {size} are not all finite numbers ({patches.dtype})")
 
 
 Matcher = Callable[[Descriptors, Descriptors], Match]
