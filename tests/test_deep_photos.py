@@ -14,7 +14,7 @@ from test_damage import before_0_2
 from tiny import TinyBackbone, photo, write_config, write_model
 
 from patchvlad.errors import ConfigError, ImageError, MismatchError, ModelError, StoreError
-from patchvlad.features.extraction import extract
+from patchvlad.features.extraction import extract, photo_reader
 from patchvlad.features.store import FeatureStore
 from patchvlad.images.frames import frames
 from patchvlad.images.lists import ImageList
@@ -108,6 +108,14 @@ def test_an_unfinished_store_of_0_1_0_takes_no_deep_photos(tmp_path: Path, drive
     with pytest.raises(MismatchError, match=r"was begun by patchvlad 0\.1\.0.*--overwrite"):
         extract(toy.model(), drive, tmp_path / "s", SIZE, batch=1)
     assert extract(toy.model(), drive, tmp_path / "s", SIZE, batch=1, overwrite=True).manifest.deep == 3
+
+
+def test_photos_are_read_again_as_they_were_read_for_their_store(tmp_path: Path, drive: ImageList) -> None:
+    ranged = extract(toy.model(), drive.scaled((7000, 9000)), tmp_path / "ranged", SIZE)
+    assert photo_reader(drive, ranged.manifest)(0).max() < 40
+    old = older(extract(toy.model(), drive, tmp_path / "old", SIZE))
+    with pytest.raises(MismatchError, match=r"1\.png has more than 8 bits, and patchvlad 0\.1\.0 scaled it otherwise"):
+        photo_reader(drive, old.manifest)(0)
 
 
 @pytest.mark.parametrize("value", ["[1]", "[2, 1]", '"ab"', "3", "[null, 1]", "{}", "[NaN, 1]"])

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from ..errors import ConfigError, ImageError, counted
+from ..errors import ConfigError, ImageError, MismatchError, counted
 from ..images.lists import ImageList, check_is_list
 from ..images.pixels import Photo, resize
 from ..images.scaling import PixelRange, is_faint
 from ..model.checkpoints import fingerprint
 from ..model.inputs import checked_size, stack
 from ..model.network import PatchNetVLAD
-from .manifest import FeatureRecipe
+from .manifest import FeatureRecipe, Manifest
 from .store import FeatureStore
 from .store_writing import StoreWriter, open_writer
 
@@ -167,10 +167,24 @@ def _resized(photo: Photo, size: tuple[int, int]) -> Photo:
     return replace(photo, pixels=resize(photo.pixels, size))
 
 
-def photo_reader(images: ImageList, recipe: FeatureRecipe) -> Callable[[int], np.ndarray]:
-    """What reads the photo of a row (H, W, 3) as it was read for a store of that recipe."""
-    images = replace(images, pixel_range=recipe.pixel_range)
-    return lambda row: resize(images.photo(row).pixels, recipe.size)
+def photo_reader(images: ImageList, manifest: Manifest) -> Callable[[int], np.ndarray]:
+    """What reads the photo of a row (H, W, 3) as it was read for a store.
+
+    Raises:
+        MismatchError: when a photo of more than 8 bits is read for a store of 0.1.0, which scaled it otherwise.
+    """
+    images = images.scaled(manifest.recipe.pixel_range)
+
+    def read(row: int) -> np.ndarray:
+        photo = images.photo(row)
+        if photo.deep and manifest.deep is None:
+            raise MismatchError(
+                f"{images.path(row)} has more than 8 bits, and patchvlad 0.1.0 scaled it otherwise: extract again with "
+                "--overwrite"
+            )
+        return resize(photo.pixels, manifest.recipe.size)
+
+    return read
 
 
 def recipe_of(model: PatchNetVLAD, size: tuple[int, int], pixel_range: PixelRange | None = None) -> FeatureRecipe:

@@ -246,7 +246,7 @@ def _made(
     for start in range(0, len(damaged), TOGETHER):
         rows = damaged[start : start + TOGETHER]
         assert model is not None and images is not None
-        read = photo_reader(images, found.manifest.recipe)
+        read = photo_reader(images, found.manifest)
         global_, patches = describe_batch(model, [read(int(row)) for row in rows])
         arrays = {GLOBAL: global_, **{f"patches_{size}.npy": values for size, values in patches.items()}}
         yield rows, {name: stored(values, parts[name].dtype) for name, values in arrays.items()}
