@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import toy
 from safetensors.torch import save
+from scipy.io import savemat
 
 from patchvlad.commands.preset import read_config
 from patchvlad.commands.train_config import read_train_config
@@ -28,12 +29,14 @@ from patchvlad.files.archives import read_archive
 from patchvlad.files.arrays import read_array, read_object_array
 from patchvlad.files.json_files import read_json
 from patchvlad.images.list_files import read_list
+from patchvlad.images.lists import ImageList
 from patchvlad.model import checkpoints
 from patchvlad.model.pickles import read_pickle
 from patchvlad.model.registry import BACKBONES
 from patchvlad.places.ground_truth import GroundTruth
 from patchvlad.places.poses import read_poses
 from patchvlad.places.position_tables import read_tables
+from patchvlad.places.truth_making import make_ground_truth
 from patchvlad.results.folder import read_making
 from patchvlad.results.predictions import Asked, read_predictions
 from patchvlad.train.clusters import read_clusters
@@ -181,6 +184,21 @@ def vpr_bench() -> list[bytes]:
     return [npy(rows)]
 
 
+def db_struct() -> list[bytes]:
+    held, cells = io.BytesIO(), lambda *names: np.array([[name] for name in names], dtype=object)
+    said = {
+        "dbImageFns": cells("1.jpg", "2.jpg"),
+        "utmDb": np.eye(2),
+        "qImageFns": cells("a.jpg"),
+        "utmQ": np.ones((2, 1)),
+    }
+    savemat(held, {"dbStruct": said | {"posDistThr": 25.0}})
+    return [held.getvalue()]
+
+
+TIMED = ImageList(Path("photos"), ("1.25.png",))
+
+
 def manifests() -> list[bytes]:
     recipe = FeatureRecipe("f" * 64, "toy", (96, 128), "patchnetvlad", ((1, 1), (2, 1)), (6, 8), 16, 12, 12)
     values = asdict(Manifest(recipe, 3, "0" * 64, rows=3, format=1))
@@ -251,8 +269,14 @@ TARGETS: dict[str, Target] = {
     "poses": Target(
         ".txt",
         lambda path: read_poses([path]),
-        lambda: [b"a.jpg 1 0 0 0 1 2 3\n", b"a.jpg 1 0 0 4 0 1 0 5 0 0 1 6 0 0 0 1\n"],
+        lambda: [b"a.jpg 1 0 0 0 1 2 3\n", b"a.jpg 1 0 0 4 0 1 0 5 0 0 1 6 0 0 0 1\n", b"1 1 0 0 0 1 2 3 1 a.jpg\n\n"],
     ),
+    "trajectory": Target(
+        ".txt",
+        lambda path: make_ground_truth(TIMED, TIMED, [path]),
+        lambda: [b"# time tx ty tz qx qy qz qw\n1.0 5 6 7 0 0 0 1\n1.5 5 6 8 0 0 0 1\n"],
+    ),
+    "mat-truth": Target(".mat", GroundTruth.read, db_struct),
 }
 
 
