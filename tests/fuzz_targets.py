@@ -22,7 +22,7 @@ from scipy.io import savemat
 
 from patchvlad.commands.preset import read_config
 from patchvlad.commands.train_config import read_train_config
-from patchvlad.errors import PatchvladError
+from patchvlad.errors import ModelError, PatchvladError
 from patchvlad.features.global_descriptors import names_in_hdf5, read_global_descriptors
 from patchvlad.features.manifest import FeatureRecipe, Manifest
 from patchvlad.files.archives import read_archive
@@ -31,6 +31,7 @@ from patchvlad.files.json_files import read_json
 from patchvlad.images.list_files import read_list
 from patchvlad.images.lists import ImageList
 from patchvlad.model import checkpoints
+from patchvlad.model.backbones.base import Backbone
 from patchvlad.model.pickles import read_pickle
 from patchvlad.model.registry import BACKBONES
 from patchvlad.places.ground_truth import GroundTruth
@@ -123,8 +124,16 @@ SETTINGS = {
 
 
 def toy_backbone() -> None:
-    """Lets the toy stand for the backbones that files name, in this process."""
-    BACKBONES.add("toy", lambda: toy.backbone(seed=99))
+    """Lets the toy stand for the backbones that files name, in this process; it has no published weights."""
+
+    def make() -> Backbone:
+        return toy.backbone(seed=99)
+
+    def published_file() -> Path:
+        raise ModelError("the toy has no published weights")
+
+    make.published_file = published_file
+    BACKBONES.add("toy", make)
     checkpoints.VGG16 = toy.backbone
 
 
@@ -199,6 +208,16 @@ def db_struct() -> list[bytes]:
 TIMED = ImageList(Path("photos"), ("1.25.png",))
 
 
+def mat(**changed: Any) -> bytes:
+    held = io.BytesIO()
+    fields = {
+        **{"dbImageFns": np.array([[name] for name in NAMES], object), "utmDb": np.ones((2, 3))},
+        **{"qImageFns": np.array([[name] for name in QUERIES], object), "utmQ": np.zeros((2, 2)), "posDistThr": 25.0},
+    }
+    savemat(held, {"dbStruct": {**fields, **changed}}, do_compression=True)
+    return held.getvalue()
+
+
 def manifests() -> list[bytes]:
     recipe = FeatureRecipe("f" * 64, "toy", (96, 128), "patchnetvlad", ((1, 1), (2, 1)), (6, 8), 16, 12, 12)
     values = asdict(Manifest(recipe, 3, "0" * 64, rows=3, format=1))
@@ -229,6 +248,9 @@ TARGETS: dict[str, Target] = {
     ),
     "npz-names": Target(".npz", lambda path: read_archive(path, ("a",)), lambda: [npz(a=np.ones(3))], (ValueError,)),
     "npz-member": Target(".npz", member, lambda: [npy(np.ones((2, 2))), npy(np.ones((2, 2), "f4"))]),
+    "mat": Target(
+        ".mat", lambda path: GroundTruth.read(path, query_names=QUERIES, database_names=NAMES), lambda: [mat()]
+    ),
     "vpr-bench": Target(
         ".npy", lambda path: GroundTruth.read(path, query_names=QUERIES, database_names=NAMES), vpr_bench
     ),

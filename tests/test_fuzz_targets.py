@@ -6,7 +6,7 @@ import fuzz_targets
 import numpy as np
 import pytest
 import toy
-from fuzz_targets import TARGETS, feed
+from fuzz_targets import TARGETS, feed, toy_backbone
 
 from patchvlad.model import checkpoints
 from patchvlad.model.registry import BACKBONES
@@ -15,7 +15,8 @@ from patchvlad.model.registry import BACKBONES
 @pytest.fixture(autouse=True)
 def toys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "VGG16", toy.backbone)
-    monkeypatch.setitem(BACKBONES._things, "toy", lambda: toy.backbone(seed=99))
+    monkeypatch.setattr(BACKBONES, "_things", dict(BACKBONES._things))
+    toy_backbone()
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -6,6 +6,7 @@ import re
 import struct
 import time
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,10 +29,12 @@ from fuzz_targets import (
     hdf5,
     in_hdf5,
     manifests,
+    mat,
     model_file,
     npy,
     npz,
     torch_file,
+    toy_backbone,
     vpr_bench,
     zipped,
 )
@@ -186,6 +189,47 @@ def objects() -> Iterator[tuple[str, bytes, str]]:
     yield "a pointer", POINTER, "file.npy"
 
 
+def element(kind: int, data: bytes) -> bytes:
+    return struct.pack("<II", kind, len(data)) + data + bytes(-len(data) % 8)
+
+
+def matrix(kind: int, shape: tuple[int, ...], body: bytes = b"", name: bytes = b"dbStruct") -> bytes:
+    """A variable of MATLAB's format 5, of that class of arrays."""
+    shaped = element(5, struct.pack(f"<{len(shape)}i", *shape))
+    return element(14, element(6, struct.pack("<II", kind, 0)) + shaped + element(1, name) + body)
+
+
+def matlab() -> Iterator[tuple[str, bytes, str]]:
+    head = b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM"
+    nested = matrix(6, (1, 1), element(9, bytes(8)))
+    for _ in range(3000):
+        nested = matrix(1, (1, 1), nested)
+    fields = element(5, struct.pack("<i", 32)) + element(1, b"utmDb".ljust(32, b"\0"))
+    for label, data, decided in (
+        ("10 ** 10 cells", matrix(1, (100_000, 100_000)), "10000000000 cells in"),
+        ("10 ** 10 structures", matrix(2, (100_000, 100_000), fields), "10000000000 cells in"),
+        ("cells, packed", element(15, zlib.compress(matrix(1, (100_000, 100_000)))), "10000000000 cells in"),
+        ("fewer than no cells", matrix(1, (-1, 5)), "-5 cells in"),
+        ("cells in cells", nested, "cells in cells without end"),
+        ("more numbers than there are", matrix(6, (2_000_000_000, 2), element(9, bytes(16))), "file.mat"),
+        ("a sparse matrix", matrix(5, (2_000_000_000, 2_000_000_000)), "file.mat"),
+        ("a text of 10 GB", matrix(4, (100_000, 100_000), element(16, b"aa")), "file.mat"),
+        ("an object", matrix(3, (1, 1), element(1, b"x") + fields), "file.mat"),
+        ("a function", matrix(16, (1, 1)), "file.mat"),
+        ("a bomb", element(15, zlib.compress(bytes(1 << 20)) * 1)[:200], "file.mat"),
+        ("another variable", matrix(6, (1, 1), element(9, bytes(8)), b"x"), "it has no dbStruct, but x"),
+    ):
+        yield label, head + data, decided
+    yield "format 4", struct.pack("<iiiii", 0, 2 * 10**9, 2 * 10**9, 0, 9) + b"dbStruct\0" + bytes(8), "file.mat"
+    for name in ("dbImageFns", "utmDb", "qImageFns", "utmQ"):
+        for value in (np.array([np.nan, 1.0]), "x", np.zeros((0, 0))):
+            yield f"{name} {value}", mat(**{name: value}), "file.mat"
+    for cut in (0, 10, 128, 200):
+        yield f"{cut} bytes", mat()[:cut], "file.mat"
+    yield "a pointer", POINTER, "file.mat"
+    yield "a page", PAGE, "file.mat"
+
+
 # --- models ---------------------------------------------------------------------------------------------------------
 
 
@@ -296,6 +340,9 @@ def safetensors_files() -> Iterator[tuple[str, bytes, str]]:
     for cut in (0, 4, 8, 100, len(whole) - 1):
         yield f"{cut} bytes", whole[:cut], "file.safetensors"
     yield "a byte too many", whole + b"\0", "file.safetensors"
+    bare = {name: tensor for name, tensor in toy.model().state_dict().items() if not name.startswith("backbone.")}
+    wanting = {"format": checkpoints.FORMAT, "settings": json.dumps({**SETTINGS, "backbone_sha256": ""})}
+    yield "weights that are not here", save(bare, wanting), "the toy has no published weights"
     yield "of others", save({"x": torch.ones(1)}), "not of patchvlad"
     yield "NaN", save({"x": torch.tensor(torch.nan)}, {"format": checkpoints.FORMAT}), "file.safetensors"
     yield "a pointer", POINTER, "a Git LFS pointer"
@@ -438,6 +485,7 @@ def tables() -> Iterator[Case]:
         ("latin 1", b"\xff\xfe\x00", "not a text file"),
         ("a page", PAGE, "web page"),
         ("a pointer", POINTER, "Git LFS pointer"),
+        ("a name of 1,000 letters", b"K" * 1000 + b" # x\\y\n", "^$"),
         ("half of UTF-8", "a.jpg\nß".encode()[:-1], "not a text file"),
     ):
         yield "list", label, data, decided
@@ -558,7 +606,7 @@ def hdf5_files() -> Iterator[Case]:
 
 def cases() -> list[Case]:
     of = {
-        **{"npy": arrays, "descriptors": descriptors, "rows": rows, "npz": truths, "vpr-bench": objects},
+        **{"npy": arrays, "descriptors": descriptors, "rows": rows, "npz": truths, "vpr-bench": objects, "mat": matlab},
         **{"checkpoint": checkpoint_files, "pickle": pickles, "safetensors": safetensors_files, "settings": settings},
     }
     found = [(name, *case) for name, make in of.items() for case in make()]
@@ -571,7 +619,8 @@ CASES = cases()
 @pytest.fixture(autouse=True)
 def toys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "VGG16", toy.backbone)
-    monkeypatch.setitem(BACKBONES._things, "toy", lambda: toy.backbone(seed=99))
+    monkeypatch.setattr(BACKBONES, "_things", dict(BACKBONES._things))
+    toy_backbone()
 
 
 def test_there_are_more_than_two_hundred() -> None:

@@ -277,6 +277,14 @@ def test_features_of_the_reference_that_do_not_fit_are_refused(run: Run, place: 
         ReferenceFeatures(folder, names, replace(described, patch_sizes=(5,), patch_strides=(1,)))
     with pytest.raises(StoreError, match="patch size 1 and patch stride 2 make"):
         ReferenceFeatures(folder, names, replace(described, patch_strides=(2, 1)))
+    for name, use in (("patchfeats_psize2_b.npy", lambda: opened.patches[2][1]), ("globalfeats.npy", lambda: None)):
+        values = np.load(folder / name)
+        values[1, 2] = np.nan
+        np.save(folder / name, values)
+        with pytest.raises(StoreError, match=rf"{name} holds NaN or infinity: extract it again"):
+            use() or ReferenceFeatures(folder, names, described)
+        values[1, 2] = 0
+        np.save(folder / name, values)
     (folder / "patchfeats_psize2_b.npy").unlink()
     with pytest.raises(StoreError, match=r"patchfeats_psize2_b.npy and 0 other files are missing"):
         ReferenceFeatures(folder, names, described)

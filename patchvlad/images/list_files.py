@@ -87,7 +87,7 @@ def _of_records(path: Path, lines: Sequence[Line]) -> list[Line]:
 
 def _without_comment(line: str, root: Path) -> str:
     """A line without a comment, unless a photo is named like that."""
-    if "#" not in line or (root / line).is_file():
+    if "#" not in line or os.path.isfile(root / line):
         return line
     if line.startswith("#"):
         return ""
@@ -105,7 +105,7 @@ def _slashes(path: Path, lines: list[Line], root: Path) -> list[Line]:
                 f"{path}, line {number}: {name} lies on a drive of Windows: write paths relative to the root, and give "
                 "the root"
             )
-    if any("\\" in name and (root / name).is_file() for _, name in lines):
+    if any("\\" in name and os.path.isfile(root / name) for _, name in lines):
         return lines
     log.info(r"%s: \ is read as /", path)
     return [(number, name.replace("\\", "/")) for number, name in lines]

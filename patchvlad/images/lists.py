@@ -146,7 +146,7 @@ class ImageList:
 
     def missing(self) -> list[str]:
         """Names of the images that are not there."""
-        return [name for name in self.names if not (self.root / name).exists()]
+        return [name for name in self.names if not os.path.exists(self.root / name)]
 
 
 def check_is_list(images: object) -> None:

@@ -3,7 +3,10 @@
 Its fields are the names and UTM positions of both sides (dbImageFns, utmDb, qImageFns, utmQ), and posDistThr in metres.
 """
 
+import math
+import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,8 @@ from .rows_by_name import rows_of
 
 LARGEST = 1 << 28  # bytes of a file, 256 MiB: Pittsburgh 250k takes 6
 UNPACKED = 1 << 30  # bytes that it may hold, 1 GiB
+MATRIX, COMPRESSED, CELLS = 14, 15, (1, 2)  # kinds of elements, and classes of matrices: cells, structures
+DEEPEST = 16  # cells in cells
 FIELDS = ("dbImageFns", "utmDb", "qImageFns", "utmQ")
 
 
@@ -71,18 +76,52 @@ def _content(path: Path) -> dict[str, Any]:
 def _check_size(path: Path) -> None:
     """Raises ValueError if the compressed parts of a file would take more memory than any truth does."""
     content = path.read_bytes()
-    order = "little" if content[126:128] == b"IM" else "big"
-    at, left = 128, UNPACKED
-    while at + 8 <= len(content):
-        kind, size = (int.from_bytes(content[start : start + 4], order) for start in (at, at + 4))  # type: ignore[arg-type]
-        if kind == 15:  # compressed
-            stream, data = zlib.decompressobj(), content[at + 8 : at + 8 + size]
+    order = "<" if content[126:128] == b"IM" else ">"
+    left = UNPACKED
+    for kind, part in _elements(memoryview(content)[128:], order):
+        if kind == COMPRESSED:
+            parts, stream, data = [], zlib.decompressobj(), bytes(part)
             while data and not stream.eof:
-                left -= len(stream.decompress(data, 1 << 20))
+                parts.append(stream.decompress(data, 1 << 20))
                 data = stream.unconsumed_tail
+                left -= len(parts[-1])
                 if left < 0:
                     raise ValueError(f"it holds more than {size_of(UNPACKED)}")
-        at += 8 + size
+            unpacked = memoryview(b"".join(parts))
+            for kind, part in _elements(unpacked, order):
+                _check_cells(kind, part, order)
+        else:
+            _check_cells(kind, part, order)
+
+
+def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
+    """The kinds and contents of the elements that stand one behind the other."""
+    at = 0
+    while at + 8 <= len(data):
+        kind, size = struct.unpack_from(f"{order}II", data, at)
+        if kind >> 16:  # a small one, whose contents stand in its head
+            yield kind & 0xFFFF, data[at + 4 : at + 4 + (kind >> 16)]
+            at += 8
+        else:
+            yield kind, data[at + 8 : at + 8 + size]
+            at += 8 + size + (-size % 8 if kind != COMPRESSED else 0)
+
+
+def _check_cells(kind: int, data: memoryview, order: str, depth: int = 0) -> None:
+    """Raises ValueError where a cell array or a structure has more cells than bytes: room is made for all at once."""
+    if kind != MATRIX:
+        return
+    if depth > DEEPEST:
+        raise ValueError("cells in cells without end")
+    elements = _elements(data, order)
+    flags, dims = (next(elements, (0, memoryview(b"")))[1] for _ in range(2))
+    if len(flags) < 4 or struct.unpack_from(f"{order}I", flags)[0] & 0xFF not in CELLS:
+        return
+    cells = math.prod(struct.unpack_from(f"{order}{len(dims) // 4}i", dims))
+    if not 0 <= cells <= len(data):
+        raise ValueError(f"a cell array of {cells} cells in {size_of(len(data))}")
+    for inner, part in elements:
+        _check_cells(inner, part, order, depth + 1)
 
 
 def _names(cells: Any) -> tuple[str, ...]:
