@@ -35,7 +35,8 @@ PLACES_OPTIONS = [
     *("--cities", "--validation-cities", "--panoramas", "--seed"),
 ]
 COUNTING_OPTIONS = ["--dataset", "--group"]
-LIST_OPTIONS = ["--queries", "--database", "--root"]
+EXCLUSION_OPTIONS = ["--no-exclude-self", "--exclude-neighbours", "--exclude-seconds", "--times"]
+LIST_OPTIONS = ["--queries", "--database", "--root", "--row-order", *EXCLUSION_OPTIONS]
 POSE_OPTIONS = ["--database-poses", "--pose-format"]
 OPTIONS = {
     "": [
@@ -47,7 +48,7 @@ OPTIONS = {
     "match": [
         *("--queries", "--database", "--out", "--root", "--ground-truth", "--radius", "--candidates", "--rerank"),
         *("--matcher", "--time-budget", "--figures", "--descriptors", *COUNTING_OPTIONS),
-        *(*MODEL_OPTIONS, *EXTRACTION_OPTIONS),
+        *("--row-order", *EXCLUSION_OPTIONS, *MODEL_OPTIONS, *EXTRACTION_OPTIONS),
     ],
     "compare": ["A", "B", "--plot", "--matcher", *MODEL_OPTIONS],
     "fit": [
@@ -79,11 +80,11 @@ OPTIONS = {
     "check-dataset": ["NAME", "ROOT", "--queries", "--database", "--write"],
     "evaluate": [
         *("PREDICTIONS", "--ground-truth", *LIST_OPTIONS, "--radius", "--ks", "--denominator", *COUNTING_OPTIONS),
-        *("--descriptors", "--query-poses", *POSE_OPTIONS, "--json", "--figure"),
+        *("--scores", "--descriptors", "--query-poses", *POSE_OPTIONS, "--json", "--figure"),
     ],
     "export": [
         *("SOURCE", "--format", "--out", "--stage", "--top", "--query-prefix", "--map-prefix", *LIST_OPTIONS),
-        *(*POSE_OPTIONS, "--pose-folders"),
+        *("--scores", *POSE_OPTIONS, "--pose-folders"),
     ],
     "models": ["download"],
     "models download": ["NAME", "--all"],

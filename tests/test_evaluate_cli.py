@@ -16,6 +16,7 @@ from patchvlad.features.global_descriptors import write_global_descriptors
 from patchvlad.features.store import FeatureStore
 from patchvlad.images.lists import ImageList
 from patchvlad.model.registry import BACKBONES
+from patchvlad.places.ground_truth import GroundTruth
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -104,9 +105,15 @@ def test_exif_and_names_are_found_by_themselves(run: Run) -> None:
 def test_photos_on_both_sides_are_warned_of(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     write_gps(Path("q/a.jpg"), 48.0, 11.0)
     works(run, "ground-truth", "--queries", "q", "--database", "q", "--out", "gt.npz")
-    assert len(caplog.messages) == 1
-    assert caplog.messages[0].startswith("query and database share 1 photo, such as ")
-    assert caplog.messages[0].endswith("a.jpg: each is a positive of itself")
+    said = "1 photo is on both sides, a.jpg: "
+    assert [message for message in caplog.messages if said in message] == [
+        f"{said}no photo is an answer to itself (--no-exclude-self changes that)"
+    ]
+    assert not GroundTruth.read("gt.npz").answerable.any()
+    caplog.clear()
+    works(run, "ground-truth", "--queries", "q", "--database", "q", "--out", "gt.npz", "--no-exclude-self")
+    assert f"{said}each is its own best answer, and a positive of itself" in caplog.messages
+    assert GroundTruth.read("gt.npz").answerable.all()
 
 
 def test_frames(world: Path, run: Run) -> None:

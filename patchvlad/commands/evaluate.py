@@ -3,13 +3,15 @@
 import argparse
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError, counted
 from .counting import counting, warn_of_departures
-from .image_names import names_of, read_descriptors, row_order_of
+from .excluding import add_exclusion_options, exclusion_from
+from .image_names import described_images, names_of, photos_of, read_descriptors, row_order_of
 from .options import (
     add_counting_options,
     add_list_options,
@@ -23,8 +25,11 @@ from .progress import bar
 
 if TYPE_CHECKING:
     from ..evaluate.report import Evaluation
+    from ..features.store import FeatureStore
+    from ..images.lists import ImageList
     from ..images.row_order import RowOrder
-    from ..images.sides import PerhapsNames
+    from ..images.sides import PerhapsNames, Sides
+    from ..places.exclusion import Exclusion
     from ..places.ground_truth import GroundTruth
     from ..places.poses import Poses
     from ..results.predictions import Asked, Prediction
@@ -55,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--denominator", choices=("all", "answerable"), help="which queries count (default: all, or as --dataset says)"
     )
     add_counting_options(parser)
+    add_exclusion_options(parser)
     parser.add_argument(
         "--descriptors",
         type=Path,
@@ -105,10 +111,14 @@ def _predictions(
     arguments: argparse.Namespace, group: int, denominator: str
 ) -> "tuple[list[Prediction], GroundTruth | None, Asked]":
     """All methods, told apart by name; the truth, if there is one; and all images that they name."""
+    from ..features.global_descriptors import is_hdf5
     from ..results.predictions import Asked, read_predictions
 
-    names = names_of(arguments, arguments.predictions)
-    order = row_order_of(arguments)
+    photos, order = photos_of(arguments), row_order_of(arguments)
+    names = names_of(photos, arguments.predictions)
+    described = arguments.descriptors[0] if arguments.descriptors else ()
+    if names.queries is None and names.database is None and described and all(map(is_hdf5, described)):
+        names, order = described_images(described, order)
     truth = _truth(arguments, names, order, denominator)
     if truth is not None:
         asked = Asked.by(truth)
@@ -124,15 +134,38 @@ def _predictions(
         log.warning(
             "the database is taken to be what is named (%s): --database gives all", counted(asked.counts[1], "image")
         )
-    predictions += [_search(pair, asked, order, max(arguments.ks) * group) for pair in arguments.descriptors or ()]
+    left_out = _exclusions(arguments, photos, asked, truth)
+    for exclusion in left_out:
+        predictions = [replace(p, ranking=p.ranking.without(exclusion.rows)) for p in predictions]
+    k = max(arguments.ks) * group
+    predictions += [_search(pair, asked, order, k, left_out) for pair in arguments.descriptors or ()]
     if asked.database is not None:  # later predictions may have named more images
         predictions = [replace(p, ranking=replace(p.ranking, database_names=asked.database)) for p in predictions]
     if truth is not None:
         whole = truth.complete
         truth = replace(truth, database=asked.counts[1], query_names=asked.queries, database_names=asked.database)
+        for exclusion in left_out:
+            truth = truth.without(exclusion)
         if not whole:
             truth.check_telling(arguments.ground_truth)
     return _told_apart(predictions), truth, asked
+
+
+def _exclusions(
+    arguments: argparse.Namespace,
+    photos: "Sides[ImageList | FeatureStore | None]",
+    asked: "Asked",
+    truth: "GroundTruth | None",
+) -> "list[Exclusion]":
+    """What is left out of answers: as the ground truth says, and as options, results or photos do."""
+    from ..images.sides import Sides
+
+    found = [truth.exclusion] if truth is not None and truth.exclusion else []
+    if asked.queries is not None and asked.database is not None:
+        names = Sides(asked.queries, asked.database)
+        exclusion = exclusion_from(arguments, photos, arguments.predictions, names)
+        found += [exclusion] if exclusion else []
+    return found
 
 
 def _truth(
@@ -150,8 +183,12 @@ def _truth(
     return truth
 
 
-def _search(pair: tuple[Path, Path], asked: "Asked", order: "RowOrder", k: int) -> "Prediction":
+def _search(
+    pair: tuple[Path, Path], asked: "Asked", order: "RowOrder", k: int, left_out: "Sequence[Exclusion]"
+) -> "Prediction":
     """Retrieval by another method's global descriptors."""
+    import numpy as np
+
     from ..images.sides import Sides
     from ..results.predictions import Prediction
     from ..search.retrieval import retrieve
@@ -159,7 +196,9 @@ def _search(pair: tuple[Path, Path], asked: "Asked", order: "RowOrder", k: int) 
     if asked.queries is None or asked.database is None or not asked.complete:
         raise ConfigError("descriptors are in the order of their images: give the lists with --queries and --database")
     queries, database = read_descriptors(pair, Sides(asked.queries, asked.database), order)
-    ranking = retrieve(queries, database, min(k, max(len(database), 1)))
+    excluded = [exclusion.rows for exclusion in left_out]
+    rows = (lambda query: np.unique(np.concatenate([one(query) for one in excluded]))) if excluded else None
+    ranking = retrieve(queries, database, min(k, max(len(database), 1)), excluded=rows)
     return Prediction(pair[0].stem, ranking, True)
 
 

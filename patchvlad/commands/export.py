@@ -1,12 +1,14 @@
 """patchvlad export: predictions or descriptors as files for other tools."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError, counted
 from ..results.registry import PAIR_FORMATS
-from .image_names import names_of, row_order_of
+from .excluding import add_exclusion_options, exclusion_from, shared_photos
+from .image_names import names_of, photos_of, row_order_of
 from .options import add_list_options, add_pose_options, add_row_order_option, add_scores_option, at_least
 from .outputs import FILE, add_output
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from ..results.predictions import Prediction
 
 EXAMPLE = "patchvlad export results --format hloc --out pairs.txt --top 20"
+PAIRS_BY_NAME = ("kapture", "hloc", "colmap")  # in which queries and database images share one root
 _USELESS = {"msls": ("query", "map"), "ltvl": ("query", "map"), "descriptors": ("query",)}  # prefixes
 
 
@@ -34,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{side}-prefix", default="", metavar="P/", help=f"put before the names of {side} images (default: none)"
         )
     add_list_options(parser)
+    add_exclusion_options(parser)
     add_row_order_option(parser)
     add_scores_option(parser)
     add_pose_options(parser)
@@ -96,10 +100,20 @@ def _export_descriptors(arguments: argparse.Namespace) -> None:
 
 def _chosen(arguments: argparse.Namespace) -> "Prediction":
     """The stage asked for, else the last."""
+    from ..images.sides import Sides
+    from ..results.exports import check_told_apart
     from ..results.predictions import Asked, read_predictions
 
-    asked = Asked.about(arguments.source, names_of(arguments, [arguments.source]))
+    photos = photos_of(arguments)
+    asked = Asked.about(arguments.source, names_of(photos, [arguments.source]))
     found, _ = read_predictions(arguments.source, asked, arguments.scores, row_order_of(arguments))
+    names = Sides(found[0].ranking.query_names, found[0].ranking.database_names)
+    exclusion = exclusion_from(arguments, photos, [arguments.source], names)
+    if exclusion:
+        found = [replace(one, ranking=one.ranking.without(exclusion.rows)) for one in found]
+    if arguments.format in PAIRS_BY_NAME:
+        same = shared_photos(arguments, photos, [arguments.source], names)
+        check_told_apart(arguments.out, names, (arguments.query_prefix, arguments.map_prefix), same)
     by_stage = {prediction.stage or prediction.name: prediction for prediction in found}
     if arguments.stage is None:
         return found[-1]

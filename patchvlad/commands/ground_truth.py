@@ -4,9 +4,10 @@ import argparse
 import logging
 from pathlib import Path
 
-from ..errors import ConfigError, GroundTruthError, counted
+from ..errors import ConfigError, GroundTruthError
 from ..places.radii import RADIUS
 from ..places.registry import LABELS, SOURCES
+from .excluding import add_exclusion_options, exclusion_of
 from .options import add_root_option, add_row_order_option, at_least
 from .outputs import FILE, add_output
 from .progress import bar
@@ -47,11 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frame-step", type=at_least(1), default=1, metavar="N", help="database frames per query (default: 1)"
     )
+    add_exclusion_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Makes it, writes it, and says how many positives there are."""
     from ..images.lists import ImageList
+    from ..images.sides import Sides
     from ..places.ground_truth import check_writable
     from ..places.truth_making import make_ground_truth
 
@@ -84,15 +87,7 @@ def run(arguments: argparse.Namespace) -> None:
             row_order=arguments.row_order,
             progress=progress,
         )
-    both = {queries.path(row).resolve() for row in range(len(queries))} & {
-        database.path(row).resolve() for row in range(len(database))
-    }
-    if both:
-        log.warning(
-            "query and database share %s, such as %s: each is a positive of itself",
-            counted(len(both), "photo"),
-            min(both),
-        )
+    truth = truth.without(exclusion_of(arguments, Sides(queries, database)))
     truth.write(arguments.out)
     print(truth.describe())
     print(f"written to {arguments.out}")

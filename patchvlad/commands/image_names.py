@@ -5,8 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import ConfigError
+
 if TYPE_CHECKING:
     from ..features.global_descriptors import GlobalDescriptors
+    from ..features.store import FeatureStore
+    from ..images.lists import ImageList
     from ..images.row_order import RowOrder
     from ..images.sides import Names, PerhapsNames, Sides
 
@@ -22,26 +26,45 @@ def row_order_of(arguments: argparse.Namespace) -> "RowOrder":
     return RowOrder(arguments.row_order, Sides(*given))
 
 
-def names_of(arguments: argparse.Namespace, predictions: Sequence[Path]) -> "PerhapsNames":
-    """Names of queries and database: of the lists given, else of those that lie in a folder of results."""
+def photos_of(arguments: argparse.Namespace) -> "Sides[ImageList | FeatureStore | None]":
+    """The photos or stores that options give; None where they give none."""
     from ..features.store import FeatureStore, is_store
     from ..images.lists import ImageList
     from ..images.sides import Sides
-    from ..results.folder import lists_in
 
-    def names(path: Path | None) -> tuple[str, ...] | None:
+    def photos(path: Path | None) -> "ImageList | FeatureStore | None":
         if path is None:
             return None
-        if is_store(path):
-            return FeatureStore(path).names
-        return ImageList.read_either(path, arguments.root).names
+        return FeatureStore(path) if is_store(path) else ImageList.read_either(path, arguments.root)
 
-    given = Sides(names(arguments.queries), names(arguments.database))
-    for path in predictions if given == Sides(None, None) else ():
+    return Sides(photos(arguments.queries), photos(arguments.database))
+
+
+def names_of(photos: "Sides[ImageList | FeatureStore | None]", predictions: Sequence[Path]) -> "PerhapsNames":
+    """Names of queries and database: of the photos given, else of those that lie in a folder of results."""
+    from ..results.folder import lists_in
+
+    given = photos.map(lambda side: None if side is None else side.names)
+    for path in predictions if (given.queries, given.database) == (None, None) else ():
         lists = lists_in(path)
         if lists is not None:
             return lists.map(tuple)
     return given
+
+
+def described_images(files: Sequence[Path], order: "RowOrder") -> "tuple[Names, RowOrder]":
+    """Names of the images that two HDF5 files describe, and their order, which is known where the files say it."""
+    from natsort import natsorted
+
+    from ..features.global_descriptors import names_in_hdf5
+    from ..images.row_order import RowOrder
+    from ..images.sides import Sides
+
+    if len({path.resolve() for path in files}) < len(files):
+        raise ConfigError(f"{files[0]} describes queries and database: give their lists with --queries and --database")
+    found = [names_in_hdf5(path) for path in files]
+    names = (side if ordered else tuple(natsorted(sorted(side))) for side, ordered in found)
+    return Sides(*names), RowOrder(order.chosen, Sides(*(ordered for _, ordered in found)))
 
 
 def read_descriptors(files: Sequence[Path], names: "Names", order: "RowOrder") -> "Sides[GlobalDescriptors]":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from .. import __version__
 from ..errors import ConfigError, GroundTruthError, MismatchError
 from .counting import counting, warn_of_departures
+from .excluding import add_exclusion_options, exclusion_of
 from .extract import Extracting, extract_photos
 from .image_names import read_descriptors, row_order_of
 from .options import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from ..images.lists import ImageList
     from ..images.row_order import RowOrder
     from ..images.sides import Names, Sides
+    from ..places.exclusion import Exclusion
     from ..places.ground_truth import GroundTruth
     from ..results.folder import Making, Results
     from ..search.plan import Plan
@@ -81,6 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="retrieve by these global descriptors of another method (.npy or hloc's .h5), and re-rank by patches",
     )
     add_counting_options(parser)
+    add_exclusion_options(parser)
     parser.add_argument(
         "--figures", type=whole, default=0, metavar="N", help="draw the first N queries' best matches (default: 0)"
     )
@@ -114,6 +117,8 @@ def run(arguments: argparse.Namespace) -> None:
     check_free(arguments.out, names, arguments.overwrite)
     order = row_order_of(arguments)
     truth = read_truth(arguments.ground_truth, arguments.radius, names, order)
+    exclusion = exclusion_of(arguments, sources)
+    truth = None if truth is None else truth.without(exclusion)
     group, denominator = counting(arguments)
     warn_of_departures(arguments, truth, denominator)
     plan = preset.to_search(
@@ -127,7 +132,9 @@ def run(arguments: argparse.Namespace) -> None:
     descriptors = None if other is None else read_descriptors(other, names, order)
     described = _described(sources, preset, stores_of(arguments.out), arguments)
     device = usable_device(arguments.device)
-    asked = Asking(preset, plan, truth, denominator, arguments.out, descriptors, device, order=order)
+    asked = Asking(
+        preset, plan, truth, denominator, arguments.out, descriptors, device, order=order, exclusion=exclusion
+    )
     results, drawn = match_stores(described, asked, _drawing(arguments, preset, plan, sources, described))
     print_results(results)
     figures = f", {len(drawn)} pictures in {drawn[0].parent}" if drawn else ""
@@ -236,6 +243,7 @@ class Asking:
         device: where patch descriptors are compared.
         reference_root: writes pairs as the reference does, see `write_results`.
         order: of the images that rows of the plan's candidates stand for.
+        exclusion: what is left out of candidates.
     """
 
     preset: Preset
@@ -247,6 +255,7 @@ class Asking:
     device: str = "cpu"
     reference_root: str | None = None
     order: "RowOrder | None" = None
+    exclusion: "Exclusion | None" = None
 
 
 def match_stores(
@@ -273,6 +282,7 @@ def match_stores(
             workers=workers,
             progress=progress,
             order=asked.order,
+            excluded=asked.exclusion.rows if asked.exclusion else None,
         )
     stages = {RETRIEVED: found.retrieved} | ({} if found.reranked is None else {RERANKED: found.reranked})
     recalls = {}
@@ -283,7 +293,7 @@ def match_stores(
         counted = measured[RETRIEVED].describe()
     over = f"{counted}; recall over {asked.denominator} queries" if counted else ""
     making = _making(asked, stores, found.retrieved)
-    results = Results(stores.map(lambda store: store.names), stages, making, recalls, over)
+    results = Results(stores.map(lambda store: store.names), stages, making, recalls, over, asked.exclusion)
     drawing = None if draw is None else lambda folder: draw(found.ranking, folder)
     drawn = write_results(asked.out, results, drawing, asked.reference_root)
     return Shown(results, asked.truth, dict(zip(stages, found.seconds, strict=False)), counted), drawn
@@ -312,6 +322,7 @@ def _making(asked: Asking, stores: "Sides[FeatureStore]", retrieved: "Ranking") 
         group=plan.group,
         retrieved_by="other descriptors" if asked.descriptors else plan.candidates_file or "own descriptors",
         index=plan.index,
+        excluded=asked.exclusion.describe() if asked.exclusion else "",
         queries=queries,
         database=database,
     )

@@ -26,7 +26,7 @@ from ..files.atomic import COMPLETE, MOVING, finish_set
 from ..files.regular import check_regular
 from ..model.grid import PatchGrid
 from ..model.network import Descriptors
-from .layout import GLOBAL, SUMS, layouts
+from .layout import GLOBAL, PHOTO, SUMS, layouts
 from .manifest import MANIFEST, FeatureRecipe, Manifest
 from .quantisation import compacted
 from .rows import Rows, map_rows
@@ -47,6 +47,8 @@ class FeatureStore:
     Raises:
         StoreError: there is no store, or it is incomplete or damaged. Rows are checked when they are first read.
     """
+
+    _sums: np.ndarray | None = None
 
     def __init__(self, folder: str | os.PathLike) -> None:
         self.folder = Path(folder)
@@ -72,7 +74,7 @@ class FeatureStore:
         parts = layouts(self.manifest)
         mapped = {name: map_rows(self.folder / name, layout) for name, layout in parts.items()}
         self._names = read_names(self.folder, self.manifest)
-        sums = mapped.pop(SUMS, None)
+        sums = self._sums = mapped.pop(SUMS, None)
         self._arrays = {
             name: Rows(self.folder / name, array, None if sums is None else sums[:, parts[name].sums], self._names)
             for name, array in mapped.items()
@@ -93,6 +95,20 @@ class FeatureStore:
     @property
     def names(self) -> tuple[str, ...]:
         return self._names
+
+    @property
+    def photo_sums(self) -> np.ndarray | None:
+        """(B,) uint64 checksums of the photos' files, 0 where one is not known; None in stores without checksums."""
+        return None if self._sums is None else np.asarray(self._sums[:, PHOTO])
+
+    @property
+    def photos_root(self) -> Path | None:
+        """The folder that the photos lay below, if the store says so."""
+        try:
+            root = (self.folder / PHOTOS).read_text(encoding="utf-8").strip("\n")
+        except (OSError, UnicodeDecodeError):
+            return None
+        return self.folder / root if root else None
 
     @cached_property
     def grids(self) -> dict[int, PatchGrid]:

@@ -11,7 +11,8 @@ import numpy as np
 from ..errors import GroundTruthError, counted
 from ..files.regular import check_file
 from ..images.row_order import RowOrder
-from ..images.sides import PerhapsNames, Sides
+from ..images.sides import Names, PerhapsNames, Sides
+from .exclusion import Exclusion
 from .nearby import check_headings, label_points, looking_alike, pairs_within, split
 from .registry import TRUTH_FILES
 from .telling import warn_of_truth
@@ -36,6 +37,7 @@ class GroundTruth:
         points: (Q, d) and (B, d) positions in `unit`, or None where positives are listed.
         unit: of the points: "m", "frames" (numbers along a drive), or "labels" (equal where the place is).
         complete: whether the database is known to hold these images and no others.
+        exclusion: what has been left out of the positives, if anything.
     """
 
     positives: tuple[np.ndarray, ...]
@@ -49,6 +51,7 @@ class GroundTruth:
     headings: tuple[np.ndarray, np.ndarray] | None = None
     heading_limit: float | None = None
     complete: bool = True
+    exclusion: Exclusion | None = None
 
     def __len__(self) -> int:
         return len(self.positives)
@@ -147,8 +150,9 @@ class GroundTruth:
             GroundTruthError: it does not know one of them.
         """
         rows = []
-        for own, wanted in ((self.query_names, query_names), (self.database_names, database_names)):
-            row_of = {name: row for row, name in enumerate(own or ())}
+        own: Names = Sides(self.query_names or (), self.database_names or ())
+        for known, wanted in zip(own, (query_names, database_names), strict=True):
+            row_of = {name: row for row, name in enumerate(known)}
             strange = [name for name in wanted if name not in row_of]
             if strange:
                 raise GroundTruthError(f"the ground truth says nothing of {strange[0]}")
@@ -165,7 +169,17 @@ class GroundTruth:
             database_names=tuple(database_names),
             points=chosen(self.points),
             headings=chosen(self.headings),
+            exclusion=self.exclusion and self.exclusion.of(own, Sides(tuple(query_names), tuple(database_names))),
         )
+
+    def without(self, exclusion: Exclusion) -> "GroundTruth":
+        """The same without some positives, such as each photo itself where both sides hold it."""
+        if not exclusion:
+            return self
+        kept = (rows[~np.isin(rows, exclusion.rows(query))] for query, rows in enumerate(self.positives))
+        said = exclusion.describe()
+        protocol = self.protocol if said in self.protocol else f"{self.protocol}; {said}"
+        return replace(self, positives=tuple(kept), protocol=protocol, exclusion=exclusion)
 
     def named(self, query_names: Sequence[str], database_names: Sequence[str]) -> "GroundTruth":
         """The same of images of these names.

@@ -15,6 +15,7 @@ from ..files.arrays import DAMAGE
 from ..files.atomic import writing
 from ..images.names import finder
 from ..images.sides import PerhapsNames, Sides
+from .exclusion import ARRAYS, Exclusion
 from .ground_truth import UNITS, GroundTruth, TruthFile, check_counts
 from .located import in_metres
 
@@ -84,6 +85,9 @@ def _read(path: Path, radius: float | None, poses: bool) -> GroundTruth:
         )
         names = [tuple(map(str, more[name])) if name in more else None for name in ("namesQ", "namesDb")]
         check_counts("it", truth, Sides(names[0], names[1]))
+        left_out = {name.removeprefix(_EXCLUDED): more[name] for name in more if name.startswith(_EXCLUDED)}
+        if left_out:
+            truth = truth.without(Exclusion.from_arrays(left_out, Sides(len(truth), truth.database)))
     except (GroundTruthError, ValueError, TypeError, IndexError) as error:
         raise GroundTruthError(f"{path}: {error}") from error
     return replace(truth, query_names=names[0], database_names=names[1])
@@ -111,7 +115,11 @@ def _arrays(path: Path, radius: float | None) -> tuple[dict[str, np.ndarray], tu
     return {name: found[name] for name in _OURS if name in found}, sides, radius
 
 
-_OURS = ("unit", "namesQ", "namesDb", "headingQ", "headingDb", "headingLimit")
+_EXCLUDED = "excluded_"  # before the names of an exclusion's arrays
+_OURS = (
+    *("unit", "namesQ", "namesDb", "headingQ", "headingDb", "headingLimit"),
+    *(f"{_EXCLUDED}{name}" for name in ARRAYS),
+)
 
 
 def write(path: Path, truth: GroundTruth) -> None:
@@ -132,6 +140,8 @@ def write(path: Path, truth: GroundTruth) -> None:
         arrays |= {"namesQ": np.array(truth.query_names), "namesDb": np.array(truth.database_names)}
     if truth.headings is not None:
         arrays |= {"headingQ": truth.headings[0], "headingDb": truth.headings[1], "headingLimit": truth.heading_limit}
+    if truth.exclusion:
+        arrays |= {f"{_EXCLUDED}{name}": values for name, values in truth.exclusion.arrays().items()}
     held = io.BytesIO()
     np.savez_compressed(held, **arrays)  # type: ignore[arg-type]
     with writing(path) as file:

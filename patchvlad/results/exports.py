@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import GroundTruthError, counted
 from ..files.atomic import write_text
+from ..images.sides import Names
 from ..places.poses import Poses
 from ..search.ranking import Ranking
 
@@ -88,6 +89,35 @@ def write_msls_predictions(
         if (rows >= 0).any()
     ]
     write_text(path, "".join(lines))
+
+
+def check_told_apart(path: str | os.PathLike, names: Names, prefixes: tuple[str, str], same: np.ndarray) -> None:
+    """Checks that no query has the name of another photo of the database: pairs go by names below one root.
+
+    Args:
+        path: of the file, for messages.
+        names: of both sides.
+        prefixes: that are put before the names of queries, and of database images.
+        same: (n, 2) pairs of rows that are known to be one photo.
+
+    Raises:
+        GroundTruthError: some have.
+    """
+    row_of = {f"{prefixes[1]}{name}": row for row, name in enumerate(names.database)}
+    known = set(map(tuple, same.tolist()))
+    equal = [
+        name
+        for row, name in enumerate(names.queries)
+        if (other := row_of.get(f"{prefixes[0]}{name}")) is not None and (row, other) not in known
+    ]
+    if equal:
+        raise GroundTruthError(
+            f"{path}: {prefixes[0]}{equal[0]} is a query and also a database image "
+            f"({counted(len(equal), 'such name')}): pairs go by names below one folder, so that they would be one "
+            "photo. Tell them apart with "
+            "--query-prefix query/ and --map-prefix database/, the folders that they lie in there; if they are the "
+            "same photos, give these with --queries and --database"
+        )
 
 
 def transfer(ranking: Ranking, database: Poses) -> Poses:

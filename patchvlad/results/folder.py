@@ -6,6 +6,7 @@
     RESULTS/queries.txt, database.txt      image lists, one name per line
     RESULTS/results.json                   how all this was made: `Making`
     RESULTS/recalls.txt                    recall as the reference writes it, where there was a ground truth
+    RESULTS/excluded.npz                   what was left out of candidates, such as each photo itself, if anything was
     RESULTS/figures/                       pictures of the first queries' best matches
     RESULTS/checksums.json                 of all these, compared when one is read
     RESULTS/stores/                        feature stores of photos that had none, which stay
@@ -20,11 +21,16 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import GroundTruthError, MismatchError, counted
-from ..files.atomic import finish_set, replacing_set, write_text
+from ..files.archives import read_archive
+from ..files.arrays import DAMAGE
+from ..files.atomic import finish_set, replacing_set, write_text, writing
 from ..files.checksums import Checked
 from ..files.json_files import read_json, to_record
 from ..images.sides import KINDS, Names, Sides
+from ..places.exclusion import ARRAYS, Exclusion
 from ..search.ranking import Ranking
 from .checking import CHECKSUMS, check_all, is_there, write_sums
 from .exports import write_kapture_pairs, write_reference_pairs
@@ -35,7 +41,11 @@ _LISTS = ("queries.txt", "database.txt")
 _RECALLS = "recalls.txt"
 _CONFIDENCES = f"{RERANKED}_confidences.txt"
 _FIGURES = "figures"
-_OWNED = (_MAKING, *_LISTS, _RECALLS, "*NetVLAD_predictions.txt", _CONFIDENCES, f"{_FIGURES}/[0-9]*_*.png", CHECKSUMS)
+_EXCLUDED = "excluded.npz"
+_OWNED = (
+    *(_MAKING, *_LISTS, _RECALLS, "*NetVLAD_predictions.txt", _CONFIDENCES, _EXCLUDED, CHECKSUMS),
+    f"{_FIGURES}/[0-9]*_*.png",
+)
 
 
 def _predictions(stage: str) -> str:
@@ -53,6 +63,7 @@ class Making:
         image_size: (height, width).
         retrieved_by: whose global descriptors, or which file of candidates.
         index: that they were searched with.
+        excluded: what was left out of candidates, in words; empty for nothing.
         queries, database: `images`, how many they are, and `sha256`, of their names.
     """
 
@@ -72,6 +83,7 @@ class Making:
     group: int = 1
     retrieved_by: str | None = None
     index: str = "flat"
+    excluded: str = ""
     queries: dict[str, Any] = field(default_factory=dict)
     database: dict[str, Any] = field(default_factory=dict)
 
@@ -87,6 +99,8 @@ class Making:
         ]
         if self.group > 1:
             parts.append(f"the best of {self.group} images per group")
+        if self.excluded:
+            parts.append(self.excluded)
         if stage == RERANKED:
             depth = "all" if self.reranked is None else f"the first {self.reranked}"
             parts.append(f"{depth} re-ranked by {self.matcher}")
@@ -103,6 +117,7 @@ class Results:
         making: how they were made.
         recalls: of the same stages, by k; empty without a ground truth.
         counted: how recall was counted, in words.
+        exclusion: what was left out of candidates.
     """
 
     names: Names
@@ -110,6 +125,7 @@ class Results:
     making: Making
     recalls: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     counted: str = ""
+    exclusion: Exclusion | None = None
 
     @property
     def ranking(self) -> Ranking:
@@ -173,6 +189,9 @@ def write_results(
         for name, images in zip(_LISTS, results.names, strict=True):
             write_text(staged / name, "".join(f"{image}\n" for image in images))
         write_text(staged / _MAKING, json.dumps(asdict(results.making), indent=1))
+        if results.exclusion:
+            with writing(staged / _EXCLUDED) as file:
+                np.savez_compressed(file, **results.exclusion.arrays())  # type: ignore[arg-type]
         if results.recalls:
             write_recalls(staged / _RECALLS, results)
         drawn = draw(staged / _FIGURES) if draw is not None else []
@@ -250,6 +269,22 @@ def confidences_in(folder: Path) -> Path | None:
     """The file of match scores that compare across queries, if there is one."""
     path = folder / _CONFIDENCES
     return path if is_there(path) else None
+
+
+def exclusion_in(folder: Path) -> Exclusion | None:
+    """What was left out of candidates, by rows of the lists in the folder; None where nothing was.
+
+    Raises:
+        GroundTruthError: the file is damaged, or of other images.
+    """
+    lists, path = lists_in(folder), folder / _EXCLUDED
+    if lists is None or not is_there(path):
+        return None
+    try:
+        found, _ = read_archive(path, ARRAYS)
+        return Exclusion.from_arrays(found, lists.map(len))
+    except (*DAMAGE, GroundTruthError) as error:
+        raise GroundTruthError(f"{path} is damaged ({error}): run match again") from error
 
 
 # --- checking -------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """What a search finds: database images in falling order of score, for each query."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -59,6 +60,20 @@ class Ranking:
         confidences = None if self.confidences is None else self.confidences[queries]
         return Ranking(rows[self.indices[queries]], self.scores[queries], query_names, database_names, confidences)
 
+    def without(self, excluded: Callable[[int], np.ndarray]) -> "Ranking":
+        """The same without some images per query, (row of a query) -> (n,) rows; those behind them move up."""
+        return self._keeping(lambda row, found: (found >= 0) & ~np.isin(found, excluded(row)))
+
+    def _keeping(self, chosen: Callable[[int, np.ndarray], np.ndarray]) -> "Ranking":
+        indices, scores = np.full_like(self.indices, -1), np.full_like(self.scores, -np.inf)
+        confidences = None if self.confidences is None else np.full_like(self.confidences, -np.inf)
+        for row, found in enumerate(self.indices):
+            places = np.flatnonzero(chosen(row, found))
+            indices[row, : len(places)], scores[row, : len(places)] = found[places], self.scores[row, places]
+            if confidences is not None and self.confidences is not None:
+                confidences[row, : len(places)] = self.confidences[row, places]
+        return replace(self, indices=indices, scores=scores, confidences=confidences)
+
     def best_per_group(self, groups: np.ndarray) -> "Ranking":
         """Keeps of each group of database images (the cut-outs of one panorama) the first in each query's ranking.
 
@@ -70,13 +85,11 @@ class Ranking:
         """
         if len(groups) != len(self.database_names):
             raise GroundTruthError(f"groups of {len(groups)} images for a database of {len(self.database_names)}")
-        indices = np.full_like(self.indices, -1)
-        scores = np.full_like(self.scores, -np.inf)
-        confidences = None if self.confidences is None else np.full_like(self.confidences, -np.inf)
-        for row, found in enumerate(self.indices):
+
+        def first_of_group(_: int, found: np.ndarray) -> np.ndarray:
             places = np.flatnonzero(found >= 0)
-            places = places[np.sort(np.unique(groups[found[places]], return_index=True)[1])]
-            indices[row, : len(places)], scores[row, : len(places)] = found[places], self.scores[row, places]
-            if confidences is not None and self.confidences is not None:
-                confidences[row, : len(places)] = self.confidences[row, places]
-        return replace(self, indices=indices, scores=scores, confidences=confidences)
+            kept = np.zeros(len(found), dtype=bool)
+            kept[places[np.unique(groups[found[places]], return_index=True)[1]]] = True
+            return kept
+
+        return self._keeping(first_of_group)

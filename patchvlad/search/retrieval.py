@@ -1,6 +1,7 @@
 """Candidates by global descriptor: for each query the database images of highest dot product."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,12 @@ Described = FeatureStore | GlobalDescriptors
 
 
 def retrieve(
-    queries: Described, database: Described, k: int = 100, groups: np.ndarray | None = None, index: str = "flat"
+    queries: Described,
+    database: Described,
+    k: int = 100,
+    groups: np.ndarray | None = None,
+    index: str = "flat",
+    excluded: Callable[[int], np.ndarray] | None = None,
 ) -> Ranking:
     """Finds the k most similar database images of every query.
 
@@ -32,6 +38,8 @@ def retrieve(
         groups: (B,) whole numbers; of each group only the most similar image is kept (the cut-outs of one panorama, as
             in Tokyo 24/7: `np.arange(B) // 12`).
         index: how to search, see `search.registry.INDEXES`; `flat` is exact.
+        excluded: (row of a query) -> (n,) rows of the database, ascending, that are no candidates of it, such as those
+            of the same photo: `Exclusion.rows`.
 
     Raises:
         MismatchError: the stores were made in different ways, or descriptors are of different lengths.
@@ -60,7 +68,7 @@ def retrieve(
         )
     never = np.array(database.unreadable, dtype=np.int64)
     depth = k if groups is None else k * int(np.unique(groups, return_counts=True)[1].max(initial=1))
-    indices, scores = INDEXES[index](database.global_, never).search(queries.global_, depth)
+    indices, scores = INDEXES[index](database.global_, never).search(queries.global_, depth, excluded)
     found = Ranking(indices, scores, queries.names, database.names)
     if groups is not None:
         found = found.best_per_group(np.asarray(groups)).first(k)

@@ -52,6 +52,7 @@ def search(
     workers: Workers | None = None,
     progress: Callable[[int, int], None] | None = None,
     order: RowOrder | None = None,
+    excluded: Callable[[int], np.ndarray] | None = None,
 ) -> Found:
     """Finds every query in the database.
 
@@ -63,6 +64,7 @@ def search(
         workers: threads that score candidates, see `rerank`.
         progress: called after each query that is re-ranked.
         order: of the images that rows of a file of candidates stand for; None is that of the stores.
+        excluded: (row of a query) -> (n,) rows of the database that are no candidates of it, see `retrieve`.
 
     Raises:
         StoreError: no photo of a side could be read.
@@ -73,11 +75,12 @@ def search(
     started = time.perf_counter()
     if plan.candidates_file:
         retrieved = read_candidates(plan.candidates_file, stores.queries, stores.database, order)
+        retrieved = retrieved if excluded is None else retrieved.without(excluded)
     else:
         asked = stores if descriptors is None else descriptors
         k = min(plan.candidates, max(len(stores.database), 1))
         groups = groups_of(len(stores.database), plan.group)
-        retrieved = retrieve(asked.queries, asked.database, k, groups, plan.index)
+        retrieved = retrieve(asked.queries, asked.database, k, groups, plan.index, excluded)
     between = time.perf_counter()
     if not stores.queries.grids or plan.depth == 0:
         return Found(retrieved, None, (between - started, 0.0))

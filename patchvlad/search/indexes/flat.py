@@ -1,5 +1,7 @@
 """Exact search: every query against every row, in blocks, so that the descriptors may be larger than memory."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ...errors import StoreError
@@ -18,13 +20,16 @@ class FlatIndex:
     def __init__(self, descriptors: np.ndarray, never: np.ndarray) -> None:
         self.descriptors, self.never = descriptors, never
 
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def search(
+        self, queries: np.ndarray, k: int, excluded: Callable[[int], np.ndarray] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """See `Index`. Memory is bounded: a memory map is read block by block, and is the system's to drop."""
         indices = np.full((len(queries), k), -1, dtype=np.int64)
         scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
         for first in range(0, len(queries), QUERY_BLOCK):
             some = slice(first, first + QUERY_BLOCK)
             asked = np.asarray(queries[some])
+            left_out = [] if excluded is None else [excluded(first + place) for place in range(len(asked))]
             for start in range(0, len(self.descriptors), DATABASE_BLOCK):
                 block = np.asarray(self.descriptors[start : start + DATABASE_BLOCK])
                 with np.errstate(invalid="ignore", over="ignore"):
@@ -33,6 +38,9 @@ class FlatIndex:
                 if not whole:  # damaged rows would rank first, or nowhere, without a word
                     _refuse(asked, first, block, start)
                 found[:, self.never[(self.never >= start) & (self.never < start + len(block))] - start] = -np.inf
+                for scored, rows in zip(found, left_out, strict=False):
+                    here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(block))]
+                    scored[here - start] = -np.inf
                 for best, best_scores, new_scores in zip(indices[some], scores[some], found, strict=True):
                     _merge(best, best_scores, new_scores, start)
         return indices, scores
