@@ -60,7 +60,7 @@ class _Group:
     def same(self, others: ImageList, row: int, file: File) -> list[int]:
         """Rows of the photos that are the one in a row of another list."""
         itself = self.by_file.get(file, [])
-        if len(itself) == len(self.rows):
+        if len(itself) == len(self.rows) or not file[0]:  # empty files are no photos, and all alike
             return itself
         alike = [other for other in self.by_piece.get(others.identity(row), ()) if other not in itself]
         if not alike:

@@ -63,8 +63,8 @@ class Making:
         image_size: (height, width).
         retrieved_by: whose global descriptors, or which file of candidates.
         index: that they were searched with.
-        excluded: what was left out of candidates, in words; empty for nothing.
         queries, database: `images`, how many they are, and `sha256`, of their names.
+        excluded: what was left out of candidates, in words; empty for nothing.
     """
 
     patchvlad: str | None = None
@@ -83,9 +83,9 @@ class Making:
     group: int = 1
     retrieved_by: str | None = None
     index: str = "flat"
-    excluded: str = ""
     queries: dict[str, Any] = field(default_factory=dict)
     database: dict[str, Any] = field(default_factory=dict)
+    excluded: str = ""
 
     def describe(self, stage: str) -> str:
         """In words, for the results of one stage."""
