@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from test_ground_truth import write_npy
 from test_images import touch
 
-from patchvlad.errors import GroundTruthError
-from patchvlad.features.global_descriptors import GlobalDescriptors
+from patchvlad.errors import GroundTruthError, StoreError
+from patchvlad.features.global_descriptors import GlobalDescriptors, names_in_hdf5, write_global_descriptors
 from patchvlad.images.lists import ImageList
 from patchvlad.images.row_order import RowOrder
 from patchvlad.images.sides import Sides
@@ -158,3 +159,40 @@ def test_commands_refuse_or_take_the_order_that_is_chosen(tmp_path: Path, run: C
     assert run(*measured)[0] == 1
     code, out, _ = run(*measured, "--row-order", "sorted")
     assert code == 0 and "100.0 [" in out
+
+
+def test_hdf5_needs_no_lists_and_ours_says_its_order(tmp_path: Path, run: Callable) -> None:
+    values = np.eye(3, dtype=np.float32)
+    write_global_descriptors("q.h5", NATURAL, values)
+    write_global_descriptors("d.h5", NATURAL, values)
+    assert names_in_hdf5("q.h5") == (NATURAL, True)
+    Path("gt.csv").write_text("query,positives\n" + "".join(f"{name},{name}\n" for name in NATURAL))
+    measured = ["evaluate", "--descriptors", "q.h5", "d.h5", "--ks", "1", "--ground-truth"]
+    code, out, err = run(*measured, "gt.csv")
+    assert code == 0 and "100.0 [" in out, err
+    rows = write_npy(tmp_path / "gt.npy", (0, [0]), (1, [1]), (2, [2]))
+    code, out, err = run(*measured, rows)  # in the order of the export
+    assert code == 0 and "100.0 [" in out, err
+    with h5py.File("d.h5", "a") as file:  # as hloc writes it: HDF5 keeps no order but the alphabetical one
+        for name in NATURAL:
+            del file[name].attrs["row"]
+    code, _, err = run(*measured, rows)
+    assert code == 1 and "which images of the database they are depends on the order" in err
+    code, out, _ = run(*measured, rows, "--row-order", "sorted")
+    assert code == 0 and "33.3 [" in out
+    with h5py.File("e.h5", "w") as file:
+        file["x"] = 1
+    with pytest.raises(StoreError, match=r"e.h5 holds no global_descriptor of any image"):
+        names_in_hdf5("e.h5")
+    code, _, err = run("evaluate", "--descriptors", "q.h5", "q.h5", "--ground-truth", "gt.csv")
+    assert code == 2 and "describes queries and database: give their lists" in err
+
+
+def test_some_queries_of_predictions_and_truth_are_evaluated_alone(tmp_path: Path, run: Callable) -> None:
+    points = np.array([[0, 0], [100, 0], [200, 0.0]])
+    GroundTruth.from_positions(points, points, 25).named(NATURAL, NATURAL).write("gt.npz")
+    Path("p.txt").write_text("1.jpg 2.jpg\n2.jpg 2.jpg\n10.jpg 10.jpg\n")
+    Path("some.txt").write_text("10.jpg\n2.jpg\n")
+    code, out, err = run("evaluate", "p.txt", "--ground-truth", "gt.npz", "--queries", "some.txt", "--ks", "1")
+    assert code == 0, err
+    assert "100.0 [" in out and "2 queries, 3 database images" in out

@@ -13,6 +13,7 @@ from .counting import counting, warn_of_departures
 from .excluding import add_exclusion_options, exclusion_of
 from .extract import Extracting, extract_photos
 from .image_names import read_descriptors, row_order_of
+from .match_sides import source_of
 from .options import (
     add_counting_options,
     add_extraction_options,
@@ -61,7 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_row_order_option(parser)
     for name in ("query", "database"):
         parser.add_argument(
-            f"--{name}-list", type=Path, metavar="LIST", help="image list of features that the reference extracted"
+            f"--{name}-list",
+            type=Path,
+            metavar="LIST",
+            help="of a store only these images; the image list of features that the reference extracted",
         )
     parser.add_argument(
         "--ground-truth", type=Path, metavar="G", help=".npz (utmQ, utmDb, posDistThr) or .csv (query, positives)"
@@ -104,7 +108,7 @@ def run(arguments: argparse.Namespace) -> None:
     preset = preset_of(arguments, *(FeatureStore(path) for path in paths if is_store(path)))
     lists = Sides(arguments.query_list, arguments.database_list)
     sources: Sides[FeatureStore | ImageList] = Sides(
-        *(_source(path, listed, preset, arguments) for path, listed in zip(paths, lists, strict=True))
+        *(source_of(path, listed, preset, arguments) for path, listed in zip(paths, lists, strict=True))
     )
     stores = [side for side in sources if isinstance(side, FeatureStore)]
     if arguments.figures and (stores or preset.description.pooling != "patchnetvlad"):
@@ -139,28 +143,6 @@ def run(arguments: argparse.Namespace) -> None:
     print_results(results)
     figures = f", {len(drawn)} pictures in {drawn[0].parent}" if drawn else ""
     print(f"written to {arguments.out}{figures}")
-
-
-def _source(
-    path: Path, listed: Path | None, preset: Preset, arguments: argparse.Namespace
-) -> "FeatureStore | ImageList":
-    """A store, features of the reference by their list, or photos."""
-    from ..features.reference_features import ReferenceFeatures, is_reference_features
-    from ..features.store import FeatureStore, is_store
-    from ..images.lists import ImageList
-
-    if is_reference_features(path):
-        if listed is None:
-            raise ConfigError(
-                f"{path} holds features of the reference, whose rows a list names: give it with --query-list or "
-                "--database-list, and the preset or config that they were extracted with"
-            )
-        return ReferenceFeatures(path, ImageList.read(listed, arguments.root).names, preset.description)
-    if listed is not None:
-        raise ConfigError(f"{path} names its images: --query-list and --database-list are for the reference's features")
-    if is_store(path):
-        return FeatureStore(path)
-    return ImageList.read_either(path, arguments.root).scaled(arguments.pixel_range)
 
 
 def read_truth(
