@@ -104,6 +104,15 @@ def test_rows_are_checked_however_they_are_asked_for(copy: Path) -> None:
         FeatureStore(copy).global_[6]
 
 
+def test_checksums_of_photos_are_checked_themselves(copy: Path) -> None:
+    sums = FeatureStore(copy).photo_sums
+    assert sums is not None
+    assert len(set(sums.tolist()) - {0}) == 6
+    flip(copy / "sums.npy", 128 + 2 * np.load(copy / "sums.npy")[0].nbytes - 16)  # the second row's, last but one
+    with pytest.raises(StoreError, match=r"sums\.npy is not what was written for 1\.png: mend it"):
+        _ = FeatureStore(copy).photo_sums
+
+
 def test_a_row_is_checked_once(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = FeatureStore(copy)
     before = read.descriptors(3).patches[1].numpy().copy()

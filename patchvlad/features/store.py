@@ -23,13 +23,14 @@ import torch
 
 from ..errors import MismatchError, StoreError
 from ..files.atomic import COMPLETE, MOVING, finish_set
+from ..files.checksums import row_sums
 from ..files.regular import check_regular
 from ..model.grid import PatchGrid
 from ..model.network import Descriptors
-from .layout import GLOBAL, PHOTO, SUMS, layouts
+from .layout import GLOBAL, OWN, PHOTO, SUMS, layouts
 from .manifest import MANIFEST, FeatureRecipe, Manifest
 from .quantisation import compacted
-from .rows import Rows, map_rows
+from .rows import Rows, map_rows, photos_said
 
 log = logging.getLogger(__name__)
 
@@ -98,8 +99,20 @@ class FeatureStore:
 
     @property
     def photo_sums(self) -> np.ndarray | None:
-        """(B,) uint64 checksums of the photos' files, 0 where one is not known; None in stores without checksums."""
-        return None if self._sums is None else np.asarray(self._sums[:, PHOTO])
+        """(B,) uint64 checksums of the photos' files, 0 where one is not known; None in stores without checksums.
+
+        Raises:
+            StoreError: they are damaged.
+        """
+        if self._sums is None:
+            return None
+        wrong = np.flatnonzero((row_sums(self._sums[:, :OWN]) != self._sums[:, OWN:]).any(axis=1))
+        if len(wrong):
+            raise StoreError(
+                f"{self.folder / SUMS} is not what was written for {photos_said(wrong, self._names)}: mend it with "
+                f"'patchvlad verify {self.folder} --repair', or extract again with --overwrite"
+            )
+        return np.asarray(self._sums[:, PHOTO])
 
     @property
     def photos_root(self) -> Path | None:
