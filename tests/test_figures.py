@@ -1,5 +1,9 @@
 """Match figures: what is drawn lies where the matches are."""
 
+import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -183,3 +187,29 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path: Path, monkeypatch:
         write_match_figure(path, *PHOTOS, make_match(s5=([], [])), SIZE)
     assert list(tmp_path.iterdir()) == [path]
     assert path.read_bytes() == b"the old picture"
+
+
+FORMATS = ["png", "svg", "svgz", "pdf", "ps", "eps", "jpg", "tif", "webp"]
+DRAW = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import test_figures as here
+here.draw_all(sys.argv[2])
+"""
+
+
+def draw_all(folder: str) -> None:
+    match = make_match(s5=([[10, 20], [30, 40]], [[12, 20], [33, 41]]))
+    for kind in FORMATS:
+        write_match_figure(Path(folder) / f"a.{kind}", *PHOTOS, match, SIZE, "score")
+
+
+def test_equal_figures_are_equal_files_in_every_format(tmp_path: Path) -> None:
+    for run in ("1", "2"):
+        environment = os.environ | {"PYTHONHASHSEED": run, "SOURCE_DATE_EPOCH": run + "00000000"}
+        command = [sys.executable, "-c", DRAW, str(Path(__file__).parent), str(tmp_path / run)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        time.sleep(1.1)  # times in files are in seconds
+    for kind in FORMATS:
+        assert (tmp_path / f"1/a.{kind}").read_bytes() == (tmp_path / f"2/a.{kind}").read_bytes(), kind

@@ -14,7 +14,7 @@ import pytest
 import torch
 import toy
 
-from patchvlad.errors import DownloadError, ModelError
+from patchvlad.errors import DownloadError, ModelError, OutputError
 from patchvlad.model import checkpoints
 from patchvlad.model.checkpoints import load_model
 from patchvlad.model.known_models import KNOWN_MODELS, download, megabytes, models_folder
@@ -276,8 +276,20 @@ def test_a_models_folder_that_cannot_be_made_is_named(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("PATCHVLAD_MODELS", str(tmp_path / "file"))
-    failure("mapillary-128", hub.endpoint)
+    with pytest.raises(OutputError, match=r"file/mapillary_WPCA128\.pth\.tar cannot be written: a file stands where"):
+        download("mapillary-128", hub.endpoint)
     assert hub.requests == []
+
+
+def test_a_disk_that_is_full_is_told_with_the_room_that_it_takes(
+    hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(url: str, file, **_) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
+    with pytest.raises(OutputError, match=rf"cannot be written: the disk is full: it takes {len(DATA) / 1e3:.1f} kB"):
+        download("mapillary-128", hub.endpoint)
 
 
 def test_an_unknown_name_lists_the_known_ones(hub: Hub) -> None:

@@ -35,10 +35,10 @@ def run(arguments: argparse.Namespace) -> None:
     lists = {kind: getattr(arguments, kind) for kind in ("queries", "database") if getattr(arguments, kind) is not None}
     dataset = find(chosen, arguments.root, lists)
     images = dataset.images
-    print(
+    said = [
         f"{chosen.title}: {counted(len(images.queries), 'query', 'queries')}, "
         f"{counted(len(images.database), 'database image')}; {chosen.counted}"
-    )
+    ]
     problems = list(dataset.problems)
     truth = None
     if chosen.truth != "poses" and len(images.queries) and len(images.database):
@@ -47,37 +47,41 @@ def run(arguments: argparse.Namespace) -> None:
         except GroundTruthError as error:
             problems.append(f"ground truth: {error}")
         else:
-            print(truth.describe())
+            said.append(truth.describe())
             answerable = len(truth) - truth.without_positives
             if chosen.denominator == "answerable" and chosen.query_count not in (None, answerable):
                 problems.append(f"queries: {answerable} have a positive, {chosen.query_count} should")
-    for problem in problems:
-        print(f"  {problem}")
+    said += [f"  {problem}" for problem in problems]
     if problems:
+        print(*said, sep="\n")
         raise GroundTruthError(
             f"{arguments.root} is not {chosen.name} as published: {len(problems)} problems, listed above. "
             f"Its source is {chosen.source}"
         )
-    print("complete")
+    said.append("complete")
     if arguments.write is not None:
-        _write_dataset(arguments, chosen, images, truth)
+        said.append(_write_dataset(arguments, chosen, images, truth))
+    print(*said, sep="\n")
 
 
 def _write_dataset(
     arguments: argparse.Namespace, chosen: "Benchmark", sides: "Sides[ImageList]", truth: "GroundTruth | None"
-) -> None:
+) -> str:
+    """Writes the files, all at once, and says the command that takes them."""
     from shlex import quote
 
-    from ..files.atomic import write_text
+    from ..files.atomic import replacing_set, write_text
 
-    for kind, images in sides.items():
-        write_text(arguments.write / f"{kind}.txt", "".join(f"{name}\n" for name in images.names))
+    with replacing_set(arguments.write, ("queries.txt", "database.txt", "gt.npz")) as staged:
+        for kind, images in sides.items():
+            write_text(staged / f"{kind}.txt", "".join(f"{name}\n" for name in images.names))
+        if truth is not None:
+            truth.write(staged / "gt.npz")
     words = [
         f"patchvlad match --queries {quote(str(arguments.write / 'queries.txt'))}",
         f"--database {quote(str(arguments.write / 'database.txt'))} --root {quote(str(arguments.root))}",
         f"--dataset {chosen.name} --out results",
     ]
     if truth is not None:
-        truth.write(arguments.write / "gt.npz")
         words.insert(2, f"--ground-truth {quote(str(arguments.write / 'gt.npz'))}")
-    print(f"written to {arguments.write}; now\n  {' '.join(words)}")
+    return f"written to {arguments.write}; now\n  {' '.join(words)}"

@@ -39,15 +39,19 @@ def fetch(part: str) -> list[Path]:
 
     Raises:
         DownloadError: the wheel cannot be fetched.
+        OutputError: they cannot be kept where they should lie.
     """
+    from ..files.atomic import finish_set, replacing_set, writing
+    from ..files.room import check_folder
+
+    finish_set(folder(), PARTS[part])
     paths = [folder() / name for name in PARTS[part]]
     if not all(path.is_file() for path in paths):
-        from ..files.atomic import writing
-
+        check_folder(folder())
         log.warning("fetching the reference's %s from PyPI (%s, 6 MB), once", part, REFERENCE.requirement)
-        with fetched(REFERENCE) as archive:
-            for name, path in zip(PARTS[part], paths, strict=True):
-                with writing(path) as file:
+        with fetched(REFERENCE) as archive, replacing_set(folder(), PARTS[part]) as staged:
+            for name in PARTS[part]:
+                with writing(staged / name) as file:
                     file.write(archive.read(f"patchnetvlad/{name}"))
     return paths
 

@@ -20,6 +20,7 @@ import numpy as np
 from ..errors import MismatchError, StoreError, counted
 from ..files.arrays import read_array
 from ..files.atomic import writing
+from ..files.room import told
 from ..model.grid import PatchGrid
 from .description import Description
 from .manifest import FeatureRecipe, Manifest
@@ -167,7 +168,9 @@ def stems_of(names: Sequence[str], folder: Path) -> list[str]:
 def write_reference_features(
     store: FeatureStore, folder: Path, progress: Callable[[int, int], None] | None = None
 ) -> list[Path]:
-    """Writes a store's descriptors as the reference does, globalfeats.npy last; returns the paths.
+    """Writes a store's descriptors as the reference does; returns the paths.
+
+    An old globalfeats.npy goes first and the new one comes last, so that the folder holds all of them or none.
 
     Args:
         store: whatever its dtype, float32 is written.
@@ -177,8 +180,13 @@ def write_reference_features(
     Raises:
         StoreError: two images have the same stem.
     """
+    stems = stems_of(store.names, folder)
+    with told(folder):
+        (folder / GLOBAL).unlink(missing_ok=True)
+        for old in folder.glob("patchfeats_psize*_*.npy"):
+            old.unlink()
     written = []
-    for row, stem in enumerate(stems_of(store.names, folder)):
+    for row, stem in enumerate(stems):
         for size, patches in store.descriptors(row).patches.items():
             written.append(folder / f"patchfeats_psize{size}_{stem}.npy")
             _save(written[-1], dequantised(patches).numpy().T)

@@ -5,9 +5,9 @@ import logging
 import os
 from pathlib import Path
 
-from filelock import FileLock
-
-from ..errors import DownloadError, ModelError
+from ..errors import DownloadError, ModelError, OutputError
+from ..files.locks import locked
+from ..files.room import check_file, told
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,9 @@ def fetch(repository: str, remote_file: str, path: Path, endpoint: str | None = 
 
     Raises:
         ModelError: the hub cannot be reached, or what came is not the file it should be.
+        OutputError: the disk is full, or the file may not be written.
     """
+    check_file(path)
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers
@@ -33,12 +35,12 @@ def fetch(repository: str, remote_file: str, path: Path, endpoint: str | None = 
     partial = path.with_name(f"{path.name}.partial")
     try:
         partial.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{partial}.lock"):
+        with locked(f"{partial}.lock"):
             if path.is_file():  # another process has fetched it meanwhile
                 return
             url = hf_hub_url(repository, remote_file, endpoint=endpoint)
             published = get_hf_file_metadata(url, endpoint=endpoint)
-            with open(partial, "ab") as file:
+            with told(path, published.size), open(partial, "ab") as file:
                 if file.tell() > (published.size or 0):  # left by another version of the file
                     file.seek(0)
                     file.truncate()
@@ -53,6 +55,8 @@ def fetch(repository: str, remote_file: str, path: Path, endpoint: str | None = 
             if published.etag and len(published.etag) == 64:  # large files are named by their SHA-256
                 _verify(partial, published.etag)
             os.replace(partial, path)
+    except OutputError:
+        raise
     except Exception as error:  # the hub's client raises its own, its HTTP library's and the system's errors
         raise ModelError(next(iter(str(error).strip().splitlines()), type(error).__name__)) from error
 

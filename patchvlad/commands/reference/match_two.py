@@ -31,6 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _match_two(arguments: argparse.Namespace) -> None:
+    from ...files.room import check_file
+
+    plot = arguments.plot_save_path / "patchMatchings.png"
+    check_file(plot)
     preset = preset_of(arguments)
     given = (arguments.first_im_path, arguments.second_im_path)
     if None in given:
@@ -39,7 +43,6 @@ def _match_two(arguments: argparse.Namespace) -> None:
         folder() / example if path is None else find(path) for path, example in zip(given, EXAMPLES, strict=False)
     )
     model = preset.description.load(device_of(arguments))
-    plot = arguments.plot_save_path / "patchMatchings.png"
     match = match_photos(preset, model, first, second, plot, arguments.pixel_range)
     score = match.weighted(preset.plan.weights or ())
     print(f"Similarity score between the two images is: {score:.5f}. Larger scores indicate better matches.")
