@@ -10,6 +10,7 @@ and nothing besides.
 import argparse
 import contextlib
 import dataclasses
+import importlib
 import io
 import json
 import os
@@ -140,8 +141,10 @@ def set_up() -> None:
     torch.manual_seed(3)
     weights = tiny.TinyBackbone().state_dict()
     checkpoints.imagenet_weights = lambda *_: weights  # type: ignore[assignment]
+    for module, _ in COMMANDS.values():
+        importlib.import_module(module)
     for module in ("evaluate.figures", "train.loop", "train.fitting", "features.extraction", "results.folder"):
-        __import__(f"patchvlad.{module}")
+        importlib.import_module(f"patchvlad.{module}")
     with contextlib.suppress(ImportError):
         __import__("torch.utils.tensorboard")
     import faiss

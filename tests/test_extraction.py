@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 import toy
 from PIL import Image
 
-from patchvlad.errors import ConfigError, ImageError, MismatchError, StoreError
+from patchvlad.errors import ConfigError, ImageError, MismatchError, OutputError, StoreError
 from patchvlad.features.extraction import Progress, extract
 from patchvlad.features.store import FeatureStore
 from patchvlad.images.lists import ImageList
@@ -295,3 +296,12 @@ def test_other_photos_of_the_same_names_are_refused_and_moved_ones_are_not(tmp_p
         extract(toy.model(), ImageList.read(tmp_path / "night"), tmp_path / "store", SIZE)
     (tmp_path / "day").rename(tmp_path / "moved")
     assert len(extract(toy.model(), ImageList.read(tmp_path / "moved"), tmp_path / "store", SIZE)) == 3
+
+
+def test_a_disk_that_is_too_small_is_told_before_the_first_photo(
+    tmp_path: Path, photos: ImageList, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("patchvlad.features.extraction.describe_batch", None)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(OutputError, match=r"s cannot be written: the disk is full: it takes [\d.]+ kB, and 1.0 kB are"):
+        extract(toy.model(), photos, tmp_path / "s", SIZE)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ..errors import ConfigError, ImageError, MismatchError, counted
+from ..files.room import check_room
 from ..images.lists import ImageList, check_is_list
 from ..images.pixels import Photo, resize
 from ..images.scaling import PixelRange, is_faint
@@ -70,6 +71,7 @@ def extract(
     precision = str(model.precision).removeprefix("torch.")
     settings = recipe, images.names, dtype, preset, overwrite, precision
     with open_writer(folder, *settings, identity=images.identity, root=images.root) as writer:
+        check_room(writer.folder, writer.needed)
         done = writer.manifest.rows
         if 0 < done < len(images):
             log.info("%s: going on after %d of %d images", folder, done, len(images))

@@ -58,6 +58,12 @@ class StoreWriter:
             }
             self.close = opened.pop_all().close
 
+    @property
+    def needed(self) -> int:
+        """Bytes that the rows take which are not written yet."""
+        images, rows = self.manifest.images, self.manifest.rows
+        return sum(layout.size(images) - layout.size(rows) for layout in self._layouts.values())
+
     def append(
         self,
         global_: np.ndarray,
@@ -91,9 +97,8 @@ class StoreWriter:
         if SUMS in self._files:
             sums = np.array(photos or [0] * len(rows), dtype=np.uint64)
             parts[SUMS] = sums_of([parts[name] for name in arrays], sums)
-        needed = sum(layout.size(self.manifest.images) - layout.size(rows.start) for layout in self._layouts.values())
         for name, file in self._files.items():
-            with told(self.folder / name, needed):
+            with told(self.folder / name, self.needed):
                 _write(file, parts[name].data)
                 os.fsync(file.fileno())
         manifest = replace(

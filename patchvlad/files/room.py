@@ -93,6 +93,20 @@ def check_folder(folder: str | os.PathLike, of: str | os.PathLike | None = None)
             pass
 
 
+def check_room(folder: str | os.PathLike, needed: int) -> None:
+    """Finds out whether so many bytes are free where a folder is, before anyone waits for them.
+
+    Raises:
+        OutputError: they are not.
+    """
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:  # a system that does not tell
+        return
+    if free < needed:
+        raise refusal(folder, OSError(errno.ENOSPC, "the disk is full"), needed)
+
+
 @contextlib.contextmanager
 def _asking(path: Path) -> Iterator[None]:
     try:

@@ -83,7 +83,10 @@ def cached_file(repository: str, remote_file: str, what: str) -> Path:
 
     log.warning("downloading %s, once", what)
     try:
-        return Path(hf_hub_download(repository, remote_file))
+        with told(remote_file):
+            return Path(hf_hub_download(repository, remote_file))
+    except OutputError:
+        raise
     except Exception as error:  # see fetch
         raise DownloadError(
             f"{what} could not be downloaded: give the file with --backbone-weights, or start from a checkpoint"

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import ConfigError, ModelError
 from ..files.atomic import write_text
+from ..files.room import told
 from ..model.checkpoints import load_model, save_model
 from ..model.network import PatchNetVLAD
 from ..model.pickles import read_pickle, write_pickle
@@ -167,12 +168,14 @@ class Scalars:
 
     def __exit__(self, *_: object) -> None:
         if self.writer is not None:
-            self.writer.close()
+            with told(self.folder / "tensorboard"):
+                self.writer.close()
 
     def add(self, scalars: dict[str, float], step: int) -> None:
         if self.writer is not None:
-            for name, value in scalars.items():
-                self.writer.add_scalar(name, value, step)
+            with told(self.folder / "tensorboard"):  # its thread hands errors on with what comes next
+                for name, value in scalars.items():
+                    self.writer.add_scalar(name, value, step)
 
     def table(self, history: list[dict[str, float]]) -> None:
         """Writes history.csv: one line per epoch, epoch 0 being the model before training."""
