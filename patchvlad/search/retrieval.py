@@ -68,7 +68,8 @@ def retrieve(
         )
     never = np.array(database.unreadable, dtype=np.int64)
     depth = k if groups is None else k * int(np.unique(groups, return_counts=True)[1].max(initial=1))
-    indices, scores = INDEXES[index](database.global_, never).search(queries.global_, depth, excluded)
+    left_out = {} if excluded is None else {"excluded": excluded}  # which a simple index need not know
+    indices, scores = INDEXES[index](database.global_, never).search(queries.global_, depth, **left_out)
     found = Ranking(indices, scores, queries.names, database.names)
     if groups is not None:
         found = found.best_per_group(np.asarray(groups)).first(k)
