@@ -10,8 +10,12 @@ import pytest
 from test_damage import before_0_2
 from tiny import TinyBackbone, write_config, write_model, write_photos
 
+from patchvlad.errors import StoreError
+from patchvlad.features import store_writing
 from patchvlad.features.manifest import Manifest
 from patchvlad.features.store import FeatureStore
+from patchvlad.files import leftovers
+from patchvlad.files.locks import locked
 from patchvlad.model.registry import BACKBONES
 
 Run = Callable[..., tuple[int, str, str]]
@@ -304,3 +308,15 @@ def test_results_without_checksums_are_evaluated_as_before_and_verify_says_so(wo
     code, out, _ = run("verify", "results")
     assert code == 0
     assert "results has no checksums: its results are of patchvlad 0.1.0" in out
+
+
+def test_a_repair_that_was_killed_when_all_was_done_leaves_nothing_to_the_next(tmp_path: Path) -> None:
+    machine = leftovers.mark().split("-")[2]
+    (tmp_path / ".lock").touch()
+    (tmp_path / f"sums.partial-999999999-{machine}-1.npy").touch()
+    (tmp_path / "global.npy").touch()
+    store_writing.clear(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["global.npy"]
+    (tmp_path / ".lock").touch()
+    with locked(tmp_path / ".lock"), pytest.raises(StoreError, match="is being written by another process"):
+        store_writing.clear(tmp_path)

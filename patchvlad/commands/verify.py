@@ -50,13 +50,8 @@ def run(arguments: argparse.Namespace) -> None:
     damaged = 0
     for kind, path in found:
         checked = _checked(kind, path)
-        if kind == "store" and arguments.repair and (checked.damage or checked.unproven):
-            print(_said(path, checked), flush=True)
-            try:
-                _repair(path, arguments)
-            except PatchvladError as error:  # the others are checked all the same
-                print(f"{path} is not repaired: {error}", file=sys.stderr)
-            checked = _checked(kind, path)
+        if kind == "store" and arguments.repair:
+            checked = _repaired(path, checked, arguments)
         damaged += bool(checked.damage)
         print(_said(path, checked), flush=True)
     if damaged:
@@ -141,6 +136,22 @@ def _said(path: Path, checked: "Checked") -> str:
 
 
 # --- repair ---------------------------------------------------------------------------------------------------------
+
+
+def _repaired(path: Path, checked: "Checked", arguments: argparse.Namespace) -> "Checked":
+    """Repairs a store if it needs it; returns what is found then."""
+    from ..features.store_writing import clear
+
+    wanting = bool(checked.damage or checked.unproven)
+    try:
+        if wanting:
+            print(_said(path, checked), flush=True)
+            _repair(path, arguments)
+        else:
+            clear(path)  # a repair that was killed when all was done
+    except PatchvladError as error:  # the others are checked all the same
+        print(f"{path} is not repaired: {error}", file=sys.stderr)
+    return _checked("store", path) if wanting else checked
 
 
 def _repair(path: Path, arguments: argparse.Namespace) -> None:

@@ -21,7 +21,7 @@ import torch
 from ..errors import MismatchError, ModelError, StoreError, counted
 from ..files.arrays import DAMAGE
 from ..files.atomic import swap_in, write_text
-from ..files.leftovers import sweep
+from ..files.leftovers import is_dead, sweep
 from ..files.locks import locked
 from ..files.regular import check_regular
 from ..files.room import told
@@ -180,7 +180,6 @@ def open_writer(
     with told(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
-        sweep(folder)
         place, manifest = _begun(folder, manifest, names, identity, overwrite)
         _prepare(place, manifest, names, None if root is None else os.path.relpath(root, folder))
         writer = StoreWriter(place, manifest, names, identity)
@@ -194,7 +193,7 @@ def open_writer(
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Keeps other writers away from a store.
+    """Keeps other writers away from a store, and removes what dead ones have left.
 
     Raises:
         StoreError: another process is writing it.
@@ -207,7 +206,15 @@ def alone(folder: Path) -> Iterator[None]:
             raise StoreError(
                 f"{folder} is being written by another process: wait for it or choose another folder"
             ) from error
+        sweep(folder)
         yield
+
+
+def clear(folder: Path) -> None:
+    """Removes what a writer or repairer that died has left in a whole store; touches nothing where there is nothing."""
+    if (folder / LOCK).exists() or any(is_dead(path) for path in folder.iterdir()):
+        with alone(folder):
+            pass
 
 
 def _begun(
