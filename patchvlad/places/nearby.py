@@ -5,7 +5,6 @@ from itertools import chain
 
 import numpy as np
 from natsort import natsorted
-from scipy.spatial import cKDTree
 
 from ..errors import GroundTruthError
 
@@ -25,6 +24,8 @@ def within(queries: np.ndarray, database: np.ndarray, radius: float) -> list[np.
 
 def pairs_within(queries: np.ndarray, database: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
     """The same as the rows of all queries behind one another, and (Q,) how many each has, see `split`."""
+    from scipy.spatial import cKDTree  # which takes a fifth of a second, also of commands that need no positions
+
     tree = cKDTree(database)
     if len(queries) * len(database) > MOST_PAIRS:
         pairs = int(tree.count_neighbors(cKDTree(queries), radius))

@@ -9,9 +9,9 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from ..errors import GroundTruthError, counted
 from ..files.regular import check_file
@@ -19,6 +19,9 @@ from ..images.names import finder
 from .registry import POSE_FORMATS
 from .rows_by_name import comparable
 from .trajectories import is_trajectory
+
+if TYPE_CHECKING:
+    from scipy.spatial.transform import Rotation
 
 LARGEST = 1 << 32  # bytes of a text file: COLMAP's holds the points of every image, too
 log = logging.getLogger(__name__)
@@ -171,6 +174,8 @@ def _pose(values: Sequence[float], form: str) -> tuple[np.ndarray, np.ndarray]:
             matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-2
         ):
             raise ValueError("a matrix that is not a pose: its last row must be 0 0 0 1")
+        from scipy.spatial.transform import Rotation
+
         to_camera = Rotation.from_matrix(matrix[:3, :3]).inv()
         return np.roll(to_camera.as_quat(), 1), -to_camera.apply(matrix[:3, 3])
     if len(values) != 7 or form == "robotcar":
@@ -241,6 +246,8 @@ def _table(path: Path, columns: int) -> list[list[str]]:
     return rows
 
 
-def rotation_of(quaternions: np.ndarray) -> Rotation:
+def rotation_of(quaternions: np.ndarray) -> "Rotation":
     """(N, 4) qw, qx, qy, qz -> N rotations."""
+    from scipy.spatial.transform import Rotation
+
     return Rotation.from_quat(np.roll(quaternions.reshape(-1, 4), -1, axis=1))

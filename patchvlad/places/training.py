@@ -10,9 +10,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from ..errors import GroundTruthError, counted
 from ..images.lists import ImageList
@@ -233,6 +230,10 @@ def hold_out(places: Places, share: float, seed: int = 0) -> tuple[Places, Place
     Photos are grouped by chains of neighbours closer than the negative radius. Groups are drawn at random; where one
     holds most photos, a street map say, it is cut across its longer extent, and what lies on the cut is left out.
     """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
     where = places._located
     count = len(where)
     pairs = cKDTree(where).query_pairs(places.negative_radius, output_type="ndarray")
