@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .search.retrieval import retrieve as retrieve
     from .train.fitting import fit as fit
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _HOMES = {
     "Descriptors": "model.network",
