@@ -426,7 +426,7 @@ def no_images() -> Iterator[Case]:
     """Files of other kinds under a photo's name."""
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"
     for name, content, said in (
-        ("empty", b"", CANNOT),
+        ("empty", b"", "is empty, it has 0 bytes"),
         ("one byte", b"\xff", CANNOT),
         ("text", b"not a photo\n" * 99, CANNOT),
         ("zeros", bytes(100_000), CANNOT),

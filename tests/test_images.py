@@ -443,11 +443,16 @@ def test_folder_is_no_photo(tmp_path: Path) -> None:
     assert "is a folder, not a photo" in refusal(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a photo", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"P6 3 3 255\n"])
+@pytest.mark.parametrize("content", [b"not a photo", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"P6 3 3 255\n"])
 def test_files_that_are_no_photo_are_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
     assert refusal(path).endswith("repair it or leave it out")
+
+
+def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    assert refusal(tmp_path / "a.jpg").endswith("a.jpg is empty, it has 0 bytes: restore it or leave it out")
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])

@@ -389,6 +389,13 @@ def test_an_unknown_dtype_is_refused_before_anything_is_made(tmp_path: Path) -> 
     assert not (tmp_path / "s").exists()
 
 
+def test_a_store_without_a_row_gives_way_to_other_photos(tmp_path: Path, whole: Path) -> None:
+    with open_writer(tmp_path / "s", replace(RECIPE, grids=((4, 1),), fingerprint="b" * 64), ["gone.jpg", *NAMES]):
+        pass
+    write(tmp_path / "s")
+    assert contents(tmp_path / "s") == contents(whole)
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_folder_of_other_things_is_left_alone(tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"precious")

@@ -236,7 +236,11 @@ def _begun(
         new.mkdir()
         return new, wanted
     finish_store(folder)
-    found = _same(folder, Manifest.read(folder), wanted, names, identity)
+    found = Manifest.read(folder)
+    if found.rows or not found.images:  # a store that was begun and has no row yet has nothing to lose
+        found = _same(folder, found, wanted, names, identity)
+    else:
+        found = wanted
     shutil.rmtree(new, ignore_errors=True)
     return folder, found
 

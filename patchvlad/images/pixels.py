@@ -97,7 +97,8 @@ def opened_image(path: str | os.PathLike) -> Iterator[Image.Image]:
         ConfigError: what is given is no path.
     """
     try:
-        check_regular(os.fspath(path), _largest())
+        if not check_regular(os.fspath(path), _largest()):
+            raise ImageError(f"{path} is empty, it has 0 bytes: restore it or leave it out")
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="PIL")  # of large photos and of damaged EXIF
             with _open(path) as opened:
