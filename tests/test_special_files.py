@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from fuzz_targets import TARGETS
 
+from patchvlad.errors import ModelError
 from patchvlad.files.json_files import parse_json, read_json
 from patchvlad.files.regular import UnfitFileError, check_file, check_regular, size_of
+from patchvlad.model.checkpoints import load_model
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
 PAGE = b"\n<!DOCTYPE html>\n<html><body>Sign in</body></html>"
@@ -52,6 +54,11 @@ def test_what_others_left_in_a_files_place_is_named(content: bytes, said: str, t
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(UnfitFileError, match=f"^it is a {said}, not the file itself: "):
         check_file(tmp_path / "a")
+    for name in ("a.pth.tar", "a.safetensors"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ModelError, match=rf"{name} cannot be read as a .*checkpoint: it is a {said}") as told:
+            load_model(tmp_path / name)
+        assert "is it complete" not in str(told.value)
 
 
 @pytest.mark.parametrize(

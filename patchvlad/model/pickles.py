@@ -17,7 +17,7 @@ from torch import Tensor
 from ..errors import ModelError
 from ..files.arrays import ALLOWED, DAMAGE, plain
 from ..files.atomic import writing
-from ..files.regular import check_file, check_memory
+from ..files.regular import UnfitFileError, check_file, check_memory
 
 BLOCK = 1 << 20  # bytes that are checked at a time
 LARGEST_PICKLE = 1 << 26  # bytes of names and shapes: 64 MiB
@@ -43,6 +43,8 @@ def read_pickle(path: Path) -> Any:
         return content
     except ModelError:
         raise
+    except UnfitFileError as error:
+        raise ModelError(f"{path} cannot be read as a checkpoint: {error}") from error
     except pickle.UnpicklingError as error:
         reason = next((line for line in str(error).splitlines() if "GLOBAL" in line or "Unsupported" in line), "")
         raise ModelError(
@@ -93,6 +95,8 @@ def check_archive(path: Path) -> int:
             return sum(part.file_size for part in parts)
     except zipfile.BadZipFile as error:
         raise ModelError(f"{path} is damaged ({error}): copy or fetch it again") from error
+    except UnfitFileError as error:
+        raise ModelError(f"{path} cannot be read as a checkpoint: {error}") from error
     except DAMAGE as error:
         raise ModelError(f"{path} cannot be read as a checkpoint ({error}): is it complete?") from error
 

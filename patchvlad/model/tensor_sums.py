@@ -16,7 +16,7 @@ from torch import Tensor, uint8
 from ..errors import ModelError, counted
 from ..files.checksums import digest
 from ..files.json_files import parse_json
-from ..files.regular import check_file, check_memory
+from ..files.regular import UnfitFileError, check_file, check_memory
 from ..files.tensors import write_tensors
 
 SETTINGS, SUMS = "settings", "checksums"
@@ -53,6 +53,8 @@ def read_summed(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except UnfitFileError as error:
+        raise ModelError(f"{path} cannot be read as a .safetensors checkpoint: {error}") from error
     except (SafetensorError, OSError, ValueError, TypeError, MemoryError) as error:
         raise ModelError(f"{path} cannot be read as a .safetensors checkpoint ({error}): is it complete?") from error
     damaged = _differing(metadata, tensors)
