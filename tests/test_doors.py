@@ -84,14 +84,14 @@ def test_pictures_that_are_meant_are_used(name: str, model: pv.PatchNetVLAD) -> 
 
 
 REFUSED = {
-    "one array": (RGB, "no batch: give a list"),
-    "one grey array": (GREY, "no batch: give a list"),
-    "one picture of PIL": (Image.fromarray(RGB), "no batch: give a list"),
-    "a path": ("a.jpg", "no batch: give a list"),
-    "a Path": (Path("a.jpg"), "no batch: give a list"),
+    "one array": (RGB, "not a batch: give a list"),
+    "one grey array": (GREY, "not a batch: give a list"),
+    "one picture of PIL": (Image.fromarray(RGB), "not a batch: give a list"),
+    "a path": ("a.jpg", "not a batch: give a list"),
+    "a Path": (Path("a.jpg"), "not a batch: give a list"),
     "paths": (["a.jpg"], "picture 0 is a str"),
-    "nothing": (None, "no batch"),
-    "a number": (3, "no batch"),
+    "nothing": (None, "not a batch"),
+    "a number": (3, "not a batch"),
     "a picture and nothing": ([RGB, None], "picture 1 is a NoneType"),
     "tensors": ([UNIT[0]], "picture 0 is a Tensor"),
     "channels first": ([RGB.transpose(2, 0, 1)], r"picture 0 is an array of shape \(3, 40, 56\)"),

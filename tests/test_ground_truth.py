@@ -388,7 +388,10 @@ def test_npy_with_lists_that_do_not_fit_is_refused(tmp_path: Path) -> None:
     assert "(2 rows for 3 queries)" in refusal(write_triple(tmp_path, [0], [1]))
     assert "query 1 has the positive 4, but the database has 4 images" in refusal(write_triple(tmp_path, [0], [4], [1]))
     path = write_triple(tmp_path, [0], [1], [2])
-    for names, said in ((["a", "a"], "names a twice"), ([1, 2], r"is no list of image names \(it should be an array")):
+    for names, said in (
+        (["a", "a"], "names a twice"),
+        ([1, 2], r"is not a list of image names \(it should be an array"),
+    ):
         np.save(tmp_path / "set_dbImages.npy", np.array(names))
         with pytest.raises(GroundTruthError, match=f"set_dbImages.npy {said}"):
             GroundTruth.read(path)
@@ -506,10 +509,10 @@ def test_mat_damaged_anywhere_gives_a_truth_or_a_named_error(tmp_path: Path) -> 
 
 
 def test_a_mat_that_unpacks_to_more_than_a_truth_holds_is_refused(tmp_path: Path, monkeypatch) -> None:
-    from patchvlad.places import truth_mat
+    from patchvlad.files import matlab
 
     path = write_mat(tmp_path / "gt.mat", more=np.zeros((1000, 1000)))
-    monkeypatch.setattr(truth_mat, "UNPACKED", 1 << 20)
+    monkeypatch.setattr(matlab, "UNPACKED", 1 << 20)
     assert "it holds more than 1.05 MB" in refusal(path)
 
 

@@ -138,7 +138,7 @@ def test_lists_never_wait_for_what_is_no_file(tmp_path: Path) -> None:
     images = ImageList.read(tmp_path)
     assert images.names == ("a.jpg", "c.png") and images.identity(0) == b"missing"
     assert "named pipe" in refusal(tmp_path / "a.jpg")
-    with pytest.raises(ImageError, match=r"list.txt is no image list: it is a named pipe"):
+    with pytest.raises(ImageError, match=r"list.txt is not an image list: it is a named pipe"):
         ImageList.read(tmp_path / "list.txt")
 
 

@@ -95,7 +95,7 @@ def test_another_file_of_kapture_is_no_list(tmp_path: Path) -> None:
     "text", ["<!DOCTYPE html><html>", "version https://git-lfs.github.com/spec/v1\noid sha256:1\n"]
 )
 def test_what_is_no_list_is_called_by_its_name(text: str, tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"list.txt is no image list: it is"):
+    with pytest.raises(ImageError, match=r"list.txt is not an image list: it is"):
         ImageList.read(listed(tmp_path / "list.txt", text))
 
 

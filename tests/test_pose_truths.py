@@ -136,7 +136,7 @@ def test_times_without_a_pose_are_named(tmp_path: Path) -> None:
     make_ground_truth(inside, inside, [path])
     with pytest.raises(GroundTruthError, match="no pose at the times of 1 of 1 images of the database, such as 1305"):
         make_ground_truth(inside, beside, [path])
-    with pytest.raises(GroundTruthError, match=r"goes by time, and a.png is no time: .* such as rgb.txt"):
+    with pytest.raises(GroundTruthError, match=r"goes by time, and a.png is not a time: .* such as rgb.txt"):
         make_ground_truth(images("a.png"), beside, [path])
     with pytest.raises(GroundTruthError, match="one trajectory of times and poses goes with lists of times"):
         make_ground_truth(inside, inside, [path, write_trajectory(tmp_path / "2.txt")])
@@ -170,7 +170,7 @@ def test_poses_in_an_npz_are_refused_or_read_as_such(run: Run, tmp_path: Path) -
     assert [rows.tolist() for rows in truth.positives] == [[row] for row in range(counts[0])]
     for words, said in (
         (("--from", "names", "--poses"), "--poses says what an .npz holds"),
-        (("--from", "gt.csv", "--poses"), "is no .npz: --poses says"),
+        (("--from", "gt.csv", "--poses"), "is not an .npz: --poses says"),
     ):
         Path("gt.csv").write_text("query,positives\n")
         code, _, err = run("ground-truth", *sides, *words, "--out", "x.npz")

@@ -214,13 +214,13 @@ def test_tiles_count_by_their_middle_and_words_and_times_before_them_do_not(name
 def test_a_tile_in_metres_and_one_that_is_none() -> None:
     assert from_names(images("@500000@5000000@500200@5000100@.png")).utm.tolist() == [[500100, 5000050]]
     for second in ("20.4@36.6", "17@40.4", "61@5"):
-        with pytest.raises(GroundTruthError, match="are no UTM zone and letter, and no corner of a tile"):
+        with pytest.raises(GroundTruthError, match="are neither a UTM zone and letter nor a corner of a tile"):
             from_names(images(f"@120.4@36.6@{second}@.png"))
 
 
 @pytest.mark.parametrize("letter", ["5x", "NN", "none"])
 def test_a_letter_in_a_name_that_is_none_is_refused(letter: str) -> None:
-    with pytest.raises(GroundTruthError, match="is no letter of a UTM zone"):
+    with pytest.raises(GroundTruthError, match="is not the letter of a UTM zone"):
         from_names(images(f"@500000@5000000@32@{letter}@.jpg"))
 
 
@@ -398,7 +398,7 @@ def test_what_exif_lacks_is_named(tmp_path: Path) -> None:
         ("none.jpg", "it has no EXIF"),
         ("camera.jpg", "its EXIF has no GPS tags"),
         ("half.jpg", "its EXIF has no GPSLatitude, GPSLongitudeRef"),
-        ("odd.jpg", "its GPS tags are no degrees, minutes and seconds"),
+        ("odd.jpg", "its GPS tags are not degrees, minutes and seconds"),
         ("zero.jpg", "its EXIF says latitude 0 and longitude 0"),
     ):
         with pytest.raises(GroundTruthError, match=rf"{name} has no position \(1 of 1 have none\), as {said}"):
@@ -409,7 +409,7 @@ def test_what_exif_lacks_is_named(tmp_path: Path) -> None:
 def test_photos_that_cannot_be_read_are_named(content: bytes | None, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "a.jpg").write_bytes(content)
-    with pytest.raises(ImageError, match=r"a.jpg (does not exist|cannot be read as an image)"):
+    with pytest.raises(ImageError, match=r"a.jpg (does not exist|is empty|cannot be read as an image)"):
         exif.from_exif(ImageList(tmp_path, ("a.jpg",)))
 
 

@@ -182,7 +182,7 @@ def test_tables_may_have_other_suffixes_and_truths_too(tmp_path: Path) -> None:
 def test_files_of_no_kind_are_refused_as_such(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_bytes(content)
     for read in (GroundTruth.read, lambda path: make_ground_truth(images("a"), images("b"), [path])):
-        with pytest.raises(GroundTruthError, match=r"x.bin is none of the files of ground truth, which are .npz, .csv"):
+        with pytest.raises(GroundTruthError, match=r"x.bin is not one of the ground-truth files, which are .npz, .csv"):
             read(tmp_path / "x.bin")
 
 

@@ -77,13 +77,13 @@ def _of_kind(kind: Any, value: Any, name: str) -> Any:
 
 
 def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if number in (float("inf"), float("-inf")):
-        raise ValueError(f"{text[:20]} is no number that can be held")
+        raise ValueError(f"{text[:20]} is not a number that can be held")
     return number
 
 

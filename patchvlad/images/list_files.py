@@ -64,7 +64,7 @@ def _text(path: Path) -> str:
         utf_16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")  # as Windows's PowerShell writes
         return content.decode("utf-16" if utf_16 else "utf-8-sig")
     except UnfitFileError as error:
-        raise ImageError(f"{path} is no image list: {error}") from error
+        raise ImageError(f"{path} is not an image list: {error}") from error
     except UnicodeDecodeError as error:
         raise ImageError(f"{path} is not a text file: give a folder of photos or one image path per line") from error
 

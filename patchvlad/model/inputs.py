@@ -22,7 +22,7 @@ def batch_of(images: Tensor | Sequence[Picture], size: tuple[int, int] | None) -
     """Images -> (N, 3, H, W) floating RGB in [0, 1], resized to `size` (height, width) if given; see `describe`.
 
     Raises:
-        ConfigError: what is given is no batch of pictures, or its sizes differ.
+        ConfigError: what is given is not a batch of pictures, or its sizes differ.
         ImageError: a picture of PIL cannot be decoded.
     """
     if size is not None:
@@ -33,9 +33,11 @@ def batch_of(images: Tensor | Sequence[Picture], size: tuple[int, int] | None) -
             batch = F.interpolate(batch, size, mode="bilinear", antialias=True)
         return batch
     if isinstance(images, np.ndarray) and images.ndim < 4:
-        raise ConfigError(f"one array of shape {images.shape} is no batch: give a list of pictures, [picture] of one")
+        raise ConfigError(
+            f"one array of shape {images.shape} is not a batch: give a list of pictures, [picture] of one"
+        )
     if isinstance(images, str | bytes | os.PathLike | Image.Image) or not hasattr(images, "__len__"):
-        raise ConfigError(f"a {type(images).__name__} is no batch: give a list of pictures; {_FORMS}")
+        raise ConfigError(f"a {type(images).__name__} is not a batch: give a list of pictures; {_FORMS}")
     if not len(images):
         return torch.zeros(0, 3, *(size or (0, 0)))
     return stack([_pixels(image, f"picture {number}") for number, image in enumerate(images)], size)
@@ -65,11 +67,13 @@ def stack(images: Sequence[np.ndarray], size: tuple[int, int] | None = None) -> 
 def _checked_tensor(images: Tensor) -> Tensor:
     """(N, C, H, W) -> (N, 3, H, W) floating in [0, 1]: grey is repeated, transparency dropped, uint8 divided by 255."""
     if images.layout != torch.strided:
-        raise ConfigError(f"a tensor of layout {images.layout} is no batch of pictures: {_FORMS}")
+        raise ConfigError(f"a tensor of layout {images.layout} is not a batch of pictures: {_FORMS}")
     if images.ndim != 4 or images.shape[1] not in (1, 3, 4):
-        raise ConfigError(f"a tensor of shape {tuple(images.shape)} is no batch of pictures: {_FORMS}")
+        raise ConfigError(f"a tensor of shape {tuple(images.shape)} is not a batch of pictures: {_FORMS}")
     if images.dtype != torch.uint8 and not images.is_floating_point():
-        raise ConfigError(f"a tensor of {str(images.dtype).removeprefix('torch.')} is no batch of pictures: {_FORMS}")
+        raise ConfigError(
+            f"a tensor of {str(images.dtype).removeprefix('torch.')} is not a batch of pictures: {_FORMS}"
+        )
     if images.numel():
         if images.dtype == torch.uint8:
             images = images.float().div(255)

@@ -130,7 +130,7 @@ def _check_names(path: Path) -> None:
         for part in archive.infolist():
             if part.filename.endswith("data.pkl"):
                 if part.file_size > LARGEST_PICKLE:
-                    raise ModelError(f"{path} holds a pickle of {part.file_size} bytes: it is no checkpoint")
+                    raise ModelError(f"{path} holds a pickle of {part.file_size} bytes: it is not a checkpoint")
                 with archive.open(part) as inside:
                     _names_in(path, inside)
 

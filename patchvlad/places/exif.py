@@ -85,7 +85,7 @@ def _why(count: int, tags: Mapping[int, object]) -> str:
     if not tags:
         return "its EXIF has no GPS tags"
     absent = [tag.name for tag in NEEDED if tags.get(tag) in (None, "", b"", ())]
-    return f"its EXIF has no {', '.join(absent)}" if absent else "its GPS tags are no degrees, minutes and seconds"
+    return f"its EXIF has no {', '.join(absent)}" if absent else "its GPS tags are not degrees, minutes and seconds"
 
 
 def _sexagesimal(parts: object, hemisphere: object, letters: str) -> float:

@@ -59,7 +59,7 @@ def zone_of_band(digits: str, band: str = "") -> str:
     """
     band = band.strip().upper()
     if not re.fullmatch("[A-Z]?", band):
-        raise ValueError(f"{band!r} is no letter of a UTM zone: bands are C to X, or N and S")
+        raise ValueError(f"{band!r} is not the letter of a UTM zone: bands are C to X, or N and S")
     if not digits.strip():
         return ""
     found = re.fullmatch(r"0*(\d{1,2})(?:\.0)?", digits.strip())

@@ -222,7 +222,7 @@ class GroundTruth:
         kind = kind_of(path)
         if not kind:
             raise GroundTruthError(
-                f"{path} is none of the files of ground truth, which are {', '.join(TRUTH_FILES)}. Positions and poses "
+                f"{path} is not one of the ground-truth files, which are {', '.join(TRUTH_FILES)}. Positions and poses "
                 f"become one with 'patchvlad ground-truth --from {path}'"
             )
         file = file or TRUTH_FILES[kind]
@@ -312,7 +312,7 @@ def kind_of(path: Path) -> str:
     if suffix in TRUTH_FILES:
         return suffix
     if b"\0" in head and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise GroundTruthError(f"{path} is none of the files of ground truth, which are {', '.join(TRUTH_FILES)}")
+        raise GroundTruthError(f"{path} is not one of the ground-truth files, which are {', '.join(TRUTH_FILES)}")
     return ".csv" if suffix == ".tsv" else ""
 
 

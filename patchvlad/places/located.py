@@ -154,7 +154,7 @@ def in_metres(sides: Sides[np.ndarray], radius: float, source: object) -> tuple[
     if any(side.degrees is None for side in said):
         return sides.queries, sides.database
     if radius < SMALLEST:
-        raise GroundTruthError(f"positions are degrees, and a radius of {radius:g} is none in metres: give --radius")
+        raise GroundTruthError(f"positions are degrees, and a radius of {radius:g} is not in metres: give --radius")
     points, _ = in_one_frame(said)
     return points.queries, points.database
 

@@ -19,7 +19,7 @@ def warn_of_truth(
     protocol: str = "",
     unit: str = "m",
 ) -> None:
-    """Warns where most of a database is positive for the queries that can be answered, and of positions that are none.
+    """Warns where most of a database is positive for the queries that can be answered, and of unknown positions.
 
     A database of one image is no search at all, and nothing is said of it.
 

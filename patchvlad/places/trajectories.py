@@ -113,7 +113,7 @@ def _of_names(source: str, names: Sequence[str], times: np.ndarray) -> np.ndarra
     without = [name for name, value in zip(names, said, strict=True) if value is None]
     if without:
         raise GroundTruthError(
-            f"{source} goes by time, and {without[0]} is no time: name photos by their times, or give the list of "
+            f"{source} goes by time, and {without[0]} is not a time: name photos by their times, or give the list of "
             "times and names too, such as rgb.txt"
         )
     taken = np.array([value[0] for value in said if value is not None])

@@ -164,7 +164,7 @@ def _from_truth(
     if len(files) > 1:
         raise GroundTruthError(f"{files[0]} is a ground truth by itself: give no other file beside it")
     if poses and kind_of(files[0]) != ".npz":
-        raise GroundTruthError(f"{files[0]} is no .npz: --poses says what its utmQ and utmDb hold")
+        raise GroundTruthError(f"{files[0]} is not an .npz: --poses says what its utmQ and utmDb hold")
     names, file = images.map(lambda side: side.names), truth_npz.POSES if poses else None
     truth = GroundTruth.read(files[0], names.queries, names.database, radius, order, file)
     if heading_limit is None or truth.heading_limit == heading_limit:

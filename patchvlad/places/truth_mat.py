@@ -3,10 +3,6 @@
 Its fields are the names and UTM positions of both sides (dbImageFns, utmDb, qImageFns, utmQ), and posDistThr in metres.
 """
 
-import math
-import struct
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +10,13 @@ import numpy as np
 
 from ..errors import GroundTruthError
 from ..files.arrays import DAMAGE
-from ..files.regular import check_file, size_of
+from ..files.matlab import read_variables
 from ..images.sides import PerhapsNames, Sides
 from .ground_truth import GroundTruth, TruthFile
 from .located import in_metres
 from .radii import RADIUS
 from .rows_by_name import rows_of
 
-LARGEST = 1 << 28  # bytes of a file, 256 MiB: Pittsburgh 250k takes 6
-UNPACKED = 1 << 30  # bytes that it may hold, 1 GiB
-MATRIX, COMPRESSED, CELLS = 14, 15, (1, 2)  # kinds of elements, and classes of matrices: cells, structures
-DEEPEST = 16  # cells in cells
 FIELDS = ("dbImageFns", "utmDb", "qImageFns", "utmQ")
 
 
@@ -51,82 +43,23 @@ def read(path: Path, names: PerhapsNames, radius: float | None) -> GroundTruth:
 
 def _content(path: Path) -> dict[str, Any]:
     """The fields of dbStruct by name."""
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    check_file(path, LARGEST)
-    _check_size(path)
-    try:
-        variables = loadmat(path, squeeze_me=False, struct_as_record=True)
-    except NotImplementedError as error:
-        raise ValueError("it is of MATLAB 7.3, which is HDF5: save it with -v7") from error
-    except MatReadError as error:
-        raise ValueError(str(error)) from error
+    variables = read_variables(path)
     if "dbStruct" not in variables:
-        there = [name for name in variables if not name.startswith("__")]
-        raise ValueError(f"it has no dbStruct, but {', '.join(there[:8]) or 'nothing'}")
-    record = np.ravel(variables["dbStruct"])
-    fields = record.dtype.names or ()
-    absent = [name for name in FIELDS if name not in fields]
-    if absent or len(record) != 1:
-        raise ValueError(f"its dbStruct has no {', '.join(absent)}" if absent else f"it has {len(record)} of them")
-    return {name: record[0][name] for name in fields}
-
-
-def _check_size(path: Path) -> None:
-    """Raises ValueError if the compressed parts of a file would take more memory than any truth does."""
-    content = path.read_bytes()
-    order = "<" if content[126:128] == b"IM" else ">"
-    left = UNPACKED
-    for kind, part in _elements(memoryview(content)[128:], order):
-        if kind == COMPRESSED:
-            parts, stream, data = [], zlib.decompressobj(), bytes(part)
-            while data and not stream.eof:
-                parts.append(stream.decompress(data, 1 << 20))
-                data = stream.unconsumed_tail
-                left -= len(parts[-1])
-                if left < 0:
-                    raise ValueError(f"it holds more than {size_of(UNPACKED)}")
-            unpacked = memoryview(b"".join(parts))
-            for kind, part in _elements(unpacked, order):
-                _check_cells(kind, part, order)
-        else:
-            _check_cells(kind, part, order)
-
-
-def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
-    """The kinds and contents of the elements that stand one behind the other."""
-    at = 0
-    while at + 8 <= len(data):
-        kind, size = struct.unpack_from(f"{order}II", data, at)
-        if kind >> 16:  # a small one, whose contents stand in its head
-            yield kind & 0xFFFF, data[at + 4 : at + 4 + (kind >> 16)]
-            at += 8
-        else:
-            yield kind, data[at + 8 : at + 8 + size]
-            at += 8 + size + (-size % 8 if kind != COMPRESSED else 0)
-
-
-def _check_cells(kind: int, data: memoryview, order: str, depth: int = 0) -> None:
-    """Raises ValueError where a cell array or a structure has more cells than bytes: room is made for all at once."""
-    if kind != MATRIX:
-        return
-    if depth > DEEPEST:
-        raise ValueError("cells in cells without end")
-    elements = _elements(data, order)
-    flags, dims = (next(elements, (0, memoryview(b"")))[1] for _ in range(2))
-    if len(flags) < 4 or struct.unpack_from(f"{order}I", flags)[0] & 0xFF not in CELLS:
-        return
-    cells = math.prod(struct.unpack_from(f"{order}{len(dims) // 4}i", dims))
-    if not 0 <= cells <= len(data):
-        raise ValueError(f"a cell array of {cells} cells in {size_of(len(data))}")
-    for inner, part in elements:
-        _check_cells(inner, part, order, depth + 1)
+        raise ValueError(f"it has no dbStruct, but {', '.join(list(variables)[:8]) or 'nothing'}")
+    record = variables["dbStruct"]
+    if isinstance(record, list):
+        raise ValueError(f"it has {len(record)} of them")
+    absent = [name for name in FIELDS if not isinstance(record, dict) or name not in record]
+    if absent:
+        raise ValueError(f"its dbStruct has no {', '.join(absent)}")
+    return record
 
 
 def _names(cells: Any) -> tuple[str, ...]:
     """Names of images, of a cell array of texts."""
-    names = tuple(str(np.ravel(cell)[0]).replace("\\", "/") for cell in np.ravel(cells))
+    if not isinstance(cells, list) or not all(isinstance(cell, str) for cell in cells):
+        raise ValueError("its names are not a cell array of texts")
+    names = tuple(cell.replace("\\", "/") for cell in cells)
     if not names or len(set(names)) < len(names):
         raise ValueError("it names no images" if not names else "it names an image twice")
     return names

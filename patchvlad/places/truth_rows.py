@@ -142,7 +142,7 @@ def _names(path: Path) -> tuple[str, ...]:
         if not said or not all(isinstance(name, str) and name for name in said):
             raise ValueError("it should be an array of texts")
     except DAMAGE as error:
-        raise GroundTruthError(f"{path} is no list of image names ({error})") from error
+        raise GroundTruthError(f"{path} is not a list of image names ({error})") from error
     names = tuple(str(name).replace("\\", "/").removeprefix("./").lstrip("/") for name in said)
     if len(set(names)) < len(names):
         raise GroundTruthError(f"{path} names {Counter(names).most_common(1)[0][0]} twice: every image counts once")

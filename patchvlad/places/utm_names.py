@@ -76,7 +76,7 @@ def _position(fields: list[str]) -> tuple[tuple[float, float], str]:
     second = _number(fields[2]), _number(fields[3])
     if all(map(math.isfinite, (*first, *second))):
         if max(abs(a - b) for a, b in zip(first, second, strict=True)) > SHORT * max(map(abs, first)):
-            raise ValueError(f"{fields[2]!r}, {fields[3]!r} are no UTM zone and letter, and no corner of a tile")
+            raise ValueError(f"{fields[2]!r}, {fields[3]!r} are neither a UTM zone and letter nor a corner of a tile")
         return ((first[0] + second[0]) / 2, (first[1] + second[1]) / 2), ""
     return first, _zone(fields[2], fields[3])
 
