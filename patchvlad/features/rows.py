@@ -30,11 +30,12 @@ class Rows:
         names: (B) of the photos.
 
     Attributes:
-        shape, dtype, ndim: of the array.
+        shape, dtype, ndim, nbytes: of the array.
     """
 
     def __init__(self, path: Path, mapped: np.ndarray, sums: np.ndarray | None, names: Sequence[str]) -> None:
         self.path, self.shape, self.dtype, self.ndim = path, mapped.shape, mapped.dtype, mapped.ndim
+        self.nbytes = mapped.nbytes
         self._mapped, self._sums, self._names = mapped, sums, names
         self._right = np.zeros(len(mapped), dtype=bool)  # rows that were checked; several threads may do so at once
 
