@@ -64,7 +64,7 @@ def said(descr: str = "'<f4'", order: str = "False", shape: str = "(3, 4)") -> s
 
 
 def arrays() -> Iterator[tuple[str, bytes, str]]:
-    """Headers of .npy that are none, or say what is not so."""
+    """Headers of .npy that cannot be read, or say what is not so."""
     whole = npy(np.ones((3, 4), "f4"))
     for shape in ("(3, 5)", "(3, 3)", "(12000000000, 4)", "(6, 4)", "()", "(3, 4, 2)", "(3,)", "(1, 1)", "(10**9, 4)"):
         yield f"shape {shape}", header(said(shape=shape)), "says .* of numbers, and|header cannot be read"
@@ -321,7 +321,7 @@ def safetensors_files() -> Iterator[tuple[str, bytes, str]]:
         "dtype": {"dtype": "F99"},
         "whole numbers": {"dtype": "I8"},
         "wider numbers": {"dtype": "F64"},
-        "a dtype that is none": {"dtype": None},
+        "no dtype": {"dtype": None},
     }.items():
         yield label, made({**head, name: {**head[name], **change}}), "file.safetensors"
     for label, changed in {
@@ -397,7 +397,7 @@ def texts() -> Iterator[Case]:
     }.items():
         yield "preset", label, data, r"file\.ini"
         yield "train-ini", label, data, r"file\.ini"
-    yield "train-ini", "a rate that is none", TRAIN.replace("0.0001", "nan").encode(), "lr = nan"
+    yield "train-ini", "a rate of NaN", TRAIN.replace("0.0001", "nan").encode(), "lr = nan"
     for label, text in {
         "empty": "",
         "brackets": DEEP,
@@ -515,7 +515,7 @@ def tables() -> Iterator[Case]:
         ("zeros for a turn", b"a.jpg 0 0 0 0 1 2 3\n", "line 1"),
         ("words", b"a.jpg a b c d e f g\n", "line 1"),
         ("few", b"a.jpg 1 0 0\n", "line 1"),
-        ("a matrix that is none", b"a.jpg " + b"1 " * 16 + b"\n", "line 1"),
+        ("a matrix of no pose", b"a.jpg " + b"1 " * 16 + b"\n", "line 1"),
     ):
         yield "poses", label, data, decided
 

@@ -172,7 +172,7 @@ def test_which_files_are_models() -> None:
     ]
 
 
-# --- numbers that are none ------------------------------------------------------------------------------------------
+# --- NaN and infinity ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
