@@ -281,8 +281,7 @@ def jpegs() -> Iterator[Case]:
     yield Case("JPEG with rubbish in front", "a.jpg", raw(b"rubbish" + content), CANNOT)
 
 
-TURNS = {
-    0: lambda a: a,
+UPRIGHT = {  # what turns the pixels of a photo upright, by its EXIF orientation
     1: lambda a: a,
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -291,9 +290,8 @@ TURNS = {
     6: lambda a: np.rot90(a, -1),
     7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
     8: lambda a: np.rot90(a),
-    9: lambda a: a,
-    65535: lambda a: a,
 }
+TURNS = {0: UPRIGHT[1], **UPRIGHT, 9: UPRIGHT[1], 65535: UPRIGHT[1]}  # what EXIF does not know turns nothing
 
 
 def orientations() -> Iterator[Case]:

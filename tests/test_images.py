@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from odd_images import UPRIGHT
 from PIL import ExifTags, Image
 
 from patchvlad.errors import ConfigError, ImageError
@@ -280,17 +281,6 @@ def test_joined_lists_are_relative_to_what_they_share(tmp_path: Path) -> None:
 
 
 # --- photos ---------------------------------------------------------------------------------------------------------
-
-UPRIGHT = {
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-    8: lambda a: np.rot90(a),
-}
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
